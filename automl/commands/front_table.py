@@ -1,0 +1,50 @@
+"""A front as rows of a table in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from automl.candidate import Candidate
+
+if TYPE_CHECKING:
+    from automl.views.facts import PointFacts, StudyFacts
+
+COLUMNS = ("trial", "accuracy", "test", "latency", "size", "twin", "cells", "channels kept", "bits", "teacher")
+
+
+def front_row(point: PointFacts, facts: StudyFacts) -> list[str]:
+    """Return the point's cells for `COLUMNS`; test accuracy where a finalist came from it."""
+    from automl.views.wording import value_words
+
+    finalists = {one.number: one for one in facts.points if one.role == "finalist"}
+    tested = finalists.get(point.number)
+    ratio = point.twin_ratio if point.candidate.is_compressed() else None
+    return [
+        str(point.number),
+        value_words("accuracy", point.value("accuracy")),
+        "" if tested is None else value_words("accuracy", tested.value("test_accuracy")),
+        value_words("latency_ms", point.value("latency_ms")),
+        value_words("size_bytes", point.value("size_bytes")),
+        "" if ratio is None else f"×{ratio[0]:.2f}",
+        str(point.candidate.genotype.cells),
+        _widths(point.candidate),
+        _bits(point.candidate),
+        _teacher(point.candidate),
+    ]
+
+
+def _widths(candidate: Candidate) -> str:
+    pairs = zip(candidate.pruning.kept_widths, candidate.genotype.stage_widths(), strict=True)
+    return " ".join(str(kept) if kept == full else f"{kept}/{full}" for kept, full in pairs)
+
+
+def _bits(candidate: Candidate) -> str:
+    from automl.views.wording import pair_words
+
+    words = [pair_words(pair).replace(" ", "") for pair in candidate.quantization.pairs()]
+    return words[0] if len(set(words)) == 1 else " ".join(words)
+
+
+def _teacher(candidate: Candidate) -> str:
+    plan = candidate.distillation
+    return "" if plan.alpha == 1.0 else f"α{plan.alpha:g} T{plan.temperature:g}"

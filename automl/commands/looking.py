@@ -1,0 +1,207 @@
+"""Commands that look at what is recorded: status, trial, front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from automl.commands import options
+from automl.commands.exits import FAILED, OK
+from automl.commands.joining import connect_existing, pick_study
+from automl.commands.output import print_json, print_table, print_text, remark, to_plain
+from automl.errors import input_error
+
+if TYPE_CHECKING:
+    from automl.storage import Store, StudyRecord, TrialRecord
+    from automl.views.comparison import Comparison
+    from automl.views.facts import PointFacts, StudyFacts
+
+Studies = Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="By default the latest study.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a self-contained page with the picture there.")]
+Number = Annotated[int, typer.Argument(metavar="N", help="The trial's number.")]
+
+
+def status(storage: options.Storage = None, as_json: options.Json = False) -> None:
+    """Show every study: how many trials ended how, what is on the front, and who is driving it."""
+    with connect_existing(storage) as store:
+        rows = [_status(store, study) for study in store.studies()]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("study", "state", "trials", "measured", "infeasible", "reused", "failed", "open", "front", "finalists")
+    print_table("", columns, [[row[column] for column in columns] for row in rows])
+
+
+def trial(
+    number: Number, study: options.StudyName = None, storage: options.Storage = None, as_json: options.Json = False
+) -> None:
+    """Show everything about one trial: candidate, figures with their origin, timings with samples, traceback."""
+    with connect_existing(storage) as store:
+        record = pick_study(store, study)
+        found = store.trial(record.id, number)
+        if found is None:
+            count = len(store.trials(record.id))
+            raise input_error("the trial's number", f"below {count}, the trials of {record.name}", number)
+    if as_json:
+        print_json({"study": record.name, **to_plain(found)})
+    else:
+        _print_trial(record, found)
+
+
+def front(
+    studies: Studies = None,
+    html: Html = None,
+    storage: options.Storage = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show the Pareto front of a study; of several studies, their fronts on one reference point."""
+    from automl.views.facts import study_facts
+
+    with connect_existing(storage) as store:
+        names = studies if studies else [pick_study(store, None).name]
+        facts = [study_facts(store, name) for name in names]
+    if len(facts) == 1:
+        _show_front(facts[0], html, as_json)
+    else:
+        _show_comparison(facts, html, as_json)
+    if html is not None:
+        remark(f"Wrote {html}.", quiet or as_json)
+    raise typer.Exit(OK if any(one.front for one in facts) else FAILED)
+
+
+def _status(store: Store, study: StudyRecord) -> dict[str, Any]:
+    from automl.search.front import study_front
+    from automl.search.record_view import tally
+
+    trials = store.trials(study.id)
+    counts = [tally(trial) for trial in trials]
+    holder = store.is_leased(study.id)
+    state = "finished" if study.finished_at is not None else "interrupted"
+    words = ("measured", "infeasible", "reused", "failed", "stopped", "open")
+    return {
+        "study": study.name,
+        "state": state if holder is None else f"running (process {holder.pid} on {holder.host})",
+        "created_at": study.created_at,
+        "trials": len(trials),
+        **{word: counts.count(word) for word in words},
+        "front": len(study_front(trials, study.objectives)),
+        "finalists": sum(finalist.role == "finalist" for finalist in store.finalists(study.id)),
+        "seconds": store.total_seconds(study.id),
+        "device": study.device,
+    }
+
+
+def _print_trial(study: StudyRecord, trial: TrialRecord) -> None:
+    from automl.outcome import Failed, Infeasible, Measured
+
+    outcome = trial.outcome
+    reused = "" if trial.reused_from is None else f", its outcome is that of trial {trial.reused_from}"
+    print_text(f"Trial {trial.number} of {study.name}: {trial.state}{reused}; {trial.attempts} attempts")
+    if isinstance(outcome, Measured | Infeasible):
+        rows = [
+            (one.name, f"{one.value:.6g}", f"{one.low:.6g}", f"{one.high:.6g}", one.kind, one.protocol, one.samples)
+            for one in outcome.measurements
+        ]
+        print_table("", ("figure", "value", "low", "high", "kind", "protocol", "samples"), rows)
+    if isinstance(outcome, Measured):
+        print_text(f"Compression: {outcome.gain.verdict}. File: {outcome.artefact.path}")
+    elif outcome is not None:
+        print_text(outcome.reason)
+    if isinstance(outcome, Failed):
+        print_text(outcome.traceback)
+    print_text("")
+    _print_tree({"candidate": to_plain(trial.candidate), "outcome": to_plain(outcome)}, 0)
+
+
+def _print_tree(value: Any, depth: int) -> None:
+    """Print nested values with indents; lists of plain values on one line."""
+    indent = "  " * depth
+    for key, one in value.items():
+        if isinstance(one, dict) and one:
+            print_text(f"{indent}{key}:")
+            _print_tree(one, depth + 1)
+        elif isinstance(one, list) and one and isinstance(one[0], dict):
+            for index, entry in enumerate(one):
+                print_text(f"{indent}{key}[{index}]:")
+                _print_tree(entry, depth + 1)
+        else:
+            print_text(f"{indent}{key}: {one}")
+
+
+def _show_front(facts: StudyFacts, html: Path | None, as_json: bool) -> None:
+    from automl.views.rows import counts_words, headline
+
+    if html is not None:
+        from automl.views.page import front_page
+
+        _write(html, front_page(facts))
+    if as_json:
+        print_json({"study": facts.name, "device": facts.device, "front": [_point(point) for point in facts.front]})
+        return
+    print_text(f"{facts.name}: {counts_words(facts)}")
+    print_text(headline(facts))
+    if facts.front:
+        from automl.commands.front_table import COLUMNS, front_row
+
+        print_table("", COLUMNS, [front_row(point, facts) for point in facts.front])
+
+
+def _show_comparison(facts: Sequence[StudyFacts], html: Path | None, as_json: bool) -> None:
+    from automl.views.comparison import compare_facts
+
+    comparison = compare_facts(facts)
+    if html is not None:
+        from automl.views.page import comparison_page
+
+        _write(html, comparison_page(comparison))
+    rows = _comparison_rows(comparison)
+    if as_json:
+        axes = dict(zip(comparison.objectives, comparison.reference, strict=True))
+        print_json({"reference": axes, "same_device": comparison.same_device, "studies": rows})
+        return
+    columns = ("study", "front", "hypervolume", "share", "best accuracy", "fastest ms")
+    print_table("", columns, [[_short(value) for value in row.values()] for row in rows])
+    if not comparison.same_device:
+        print_text("The studies ran on different devices: their latencies are not comparable.")
+
+
+def _comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
+        {
+            "study": facts.name,
+            "front": len(facts.front),
+            "hypervolume": volume,
+            "share": share,
+            "best_accuracy": max((point.value("accuracy") for point in facts.front), default=None),
+            "fastest_ms": min((point.value("latency_ms") for point in facts.front), default=None),
+        }
+        for facts, volume, share in zip(comparison.studies, comparison.hypervolumes, comparison.shares, strict=True)
+    ]
+
+
+def _point(point: PointFacts) -> dict[str, Any]:
+    return {
+        "trial": point.number,
+        "readings": point.readings,
+        "compression": point.compression,
+        "verdict": point.verdict,
+        "twin_ratio": point.twin_ratio,
+        "candidate": point.candidate,
+        "candidate_hash": point.candidate_hash,
+    }
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise input_error(f"--html {path}", "a file that can be written", error) from error

@@ -1,0 +1,145 @@
+"""Commands about the machine and what lies on it: dashboard, clean, doctor."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from automl.commands import options
+from automl.commands.joining import connect_existing, runs_folder, study_folder
+from automl.commands.output import print_json, print_table, print_text, remark
+
+if TYPE_CHECKING:
+    from automl.storage import Store, StudyRecord
+    from automl.targets.probe import ProbeReport
+
+KEPT_KINDS = ("controls", "teacher")  # folders of a run folder that every later session needs
+
+Port = Annotated[int, typer.Option("--port", help="The port on this machine; 0 takes a free one.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
+NoProbe = Annotated[bool, typer.Option("--no-probe", help="Facts only, without timing small kernels (some seconds).")]
+
+
+def clean(
+    storage: options.Storage = None,
+    dry_run: DryRun = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove the files that no front, finalist or teacher needs; the record stays whole.
+
+    Studies that are being driven are left alone.
+    """
+    removed: list[Path] = []
+    freed = 0
+    with connect_existing(storage) as store:
+        for study in store.studies():
+            if store.is_leased(study.id) is not None:
+                remark(f"{study.name} is being driven: left alone.", quiet)
+                continue
+            for path in _unneeded(store, study, study_folder(storage, study.name)):
+                freed += path.stat().st_size
+                removed.append(path)
+                if not dry_run:
+                    path.unlink()
+    if as_json:
+        print_json({"removed": removed, "bytes": freed, "dry_run": dry_run})
+    else:
+        verb = "would be removed" if dry_run else "removed"
+        print_text(f"{len(removed)} files ({freed / 1e6:.1f} MB) {verb} under {runs_folder(storage)}.")
+
+
+def doctor(no_probe: NoProbe = False, as_json: options.Json = False) -> None:
+    """Say what this machine can do: cores, runtimes, precisions with fast kernels, accelerators."""
+    facts = _facts()
+    report = None if no_probe else _probe()
+    if as_json:
+        print_json({**facts, "probe": report})
+        return
+    print_table("", ("what", "here"), [(key.replace("_", " "), value) for key, value in facts.items()])
+    if report is not None:
+        _print_probe(report)
+
+
+def _unneeded(store: Store, study: StudyRecord, folder: Path) -> list[Path]:
+    """Return the artefacts of the study that nothing on its front, no finalist and no teacher refers to."""
+    from automl.outcome import Measured
+    from automl.search.front import study_front
+
+    front = study_front(store.trials(study.id), study.objectives)
+    paths = {trial.outcome.artefact.path for trial in front if isinstance(trial.outcome, Measured)}
+    paths |= {finalist.outcome.artefact.path for finalist in store.finalists(study.id)}
+    teacher = store.teacher(study.id)
+    paths |= set() if teacher is None else {teacher.path}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else []
+    relative = [path.relative_to(folder) for path in files]
+    return [
+        path
+        for path, name in zip(files, relative, strict=True)
+        if path.suffix == ".onnx" and name.parts[0] not in KEPT_KINDS and name.as_posix() not in paths
+    ]
+
+
+def _facts() -> dict[str, Any]:
+    from importlib import metadata
+
+    from automl.targets import cuda_obstacle
+    from automl.targets.fingerprint import describe_cpu
+    from automl.targets.lanes import core_plan
+
+    device, plan = describe_cpu(), core_plan()
+    obstacle = cuda_obstacle()
+    packages = ("torch", "onnxruntime", "onnx", "ray", "optuna")
+    return {
+        "processor": device.model,
+        "cores": device.cores,
+        "timing_core": plan.lane,
+        "training_cores": ", ".join(map(str, plan.training)),
+        "instructions": " ".join(device.isa),
+        "runtimes": ", ".join(f"{name} {metadata.version(name)}" for name in packages),
+        "GPU": "seen by torch; this release times on the CPU only" if obstacle is None else f"no: {obstacle}",
+        "TPU": "not supported",
+        "fingerprint": device.fingerprint(),
+    }
+
+
+def _probe() -> ProbeReport:
+    from automl.targets.probe import probe_cpu
+
+    with tempfile.TemporaryDirectory() as folder:
+        return probe_cpu(Path(folder))
+
+
+def _print_probe(report: ProbeReport) -> None:
+    rows = [
+        (
+            f"{one.kernel.operation}, {one.kernel.channels} channels",
+            f"w{one.kernel.weight_bits}a{one.kernel.activation_bits}",
+            f"{one.latency_ms:.4f}",
+            f"×{one.to_fp32.value:.2f}",
+            "faster" if one.to_fp32.high < 1 else "slower" if one.to_fp32.low > 1 else "as fast",
+            f"×{one.size_bytes / one.fp32_size_bytes:.2f}",
+        )
+        for one in report.timings
+        if (one.kernel.weight_bits, one.kernel.activation_bits) != (32, 32)
+    ]
+    print_text("\nSmall kernels here, against the same kernel in floating point:")
+    print_table("", ("kernel", "bits", "ms", "time", "verdict", "bytes"), rows)
+    said = "int8 sums saturate here: weights keep to 7 bits." if report.saturates else "int8 sums are exact here."
+    print_text(said)
+
+
+def dashboard(storage: options.Storage = None, port: Port = 8765, quiet: options.Quiet = False) -> None:
+    """Serve our Pareto page and optuna-dashboard on this machine only, also while a study runs; Ctrl-C ends it."""
+    from dashboard.wiring import serve
+
+    with connect_existing(storage) as store:
+        url = store.url
+
+    def say(address: str) -> None:
+        remark(f"The front is at {address}, optuna-dashboard at {address}dashboard. Ctrl-C ends both.", quiet)
+
+    serve(url, port=port, on_ready=say)

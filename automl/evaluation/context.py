@@ -1,0 +1,99 @@
+"""What every evaluation of a study shares: data, target, controls, limits, teacher."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from automl.candidate import Candidate
+from automl.data.dataset import Dataset
+from automl.models.network import Task
+from automl.outcome import Measurement
+from automl.space import SearchSpace
+from automl.targets.target import Control, Target
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained teacher: its deployed file, what it says of the training views, and its figures.
+
+    `logits` is `views x n x classes` over the search's training images. `weights` is the path of an .npz of its
+    parameters, relative to the run folder, or None for a user's file, of which only `path` is known. `candidate` is
+    None there too.
+    """
+
+    sha256: str
+    path: str
+    weights: str | None
+    candidate: Candidate | None
+    logits: np.ndarray
+    measurements: tuple[Measurement, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """Everything but the candidate. Picklable; warm workers receive it once.
+
+    `limits` maps a measurement's name to its upper bound; `objectives` names what the study trades off; `runs` is the
+    study's run folder; `threads` is for the teacher, which trains alone (candidates train on one core each);
+    `largest_code` of 8-bit weights is 127, or 64 where the target's kernels saturate.
+    """
+
+    dataset: Dataset
+    target: Target
+    controls: Mapping[str, Control]
+    limits: Mapping[str, float]
+    objectives: tuple[str, ...]
+    runs: Path
+    seed: int
+    teacher: Teacher | None
+    lane_folder: Path
+    threads: int
+    batch: int
+    largest_code: int
+    finalist_epochs: int
+    finalist_seconds: float | None
+
+
+def task_of(dataset: Dataset) -> Task:
+    """Return the task with the mean and deviation of the search's training pixels, one for each channel."""
+    pixels = dataset.train.pixels
+    axes = (0, 1, 2)
+    mean, deviation = pixels.mean(axis=axes, dtype=np.float64), pixels.std(axis=axes, dtype=np.float64)
+    return Task(
+        input_shape=dataset.input_shape,
+        classes=len(dataset.classes),
+        mean=tuple(float(value) for value in np.atleast_1d(mean)),
+        deviation=tuple(max(float(value), 1.0) for value in np.atleast_1d(deviation)),
+    )
+
+
+def largest_candidate(space: SearchSpace) -> Candidate:
+    """Return the largest network of the space: widest, deepest, dense where the space has it, uncompressed.
+
+    It has the space's first training choices and no teacher of its own.
+    """
+    preferred = ("conv_3x3", "sep_conv_5x5", "sep_conv_3x3")
+    choices = {}
+    for dimension in space.dimensions:
+        if dimension.name in ("width", "cells", "concat", "alpha"):
+            choices[dimension.name] = max(dimension.choices)
+        elif "_op_" in dimension.name:
+            found = [name for name in preferred if name in dimension.choices]
+            choices[dimension.name] = found[0] if found else dimension.choices[0]
+        elif dimension.group == "training":
+            choices[dimension.name] = dimension.choices[len(dimension.choices) // 2]
+        else:
+            choices[dimension.name] = dimension.choices[0]
+    return space.decode(space.point(choices)).twin().canonical()
+
+
+def seed_of(study_seed: int, candidate: Candidate) -> int:
+    """Return the seed of a candidate's training: the same candidate trains alike in any trial of the study."""
+    digest = hashlib.sha256(f"{study_seed} {candidate.candidate_hash()}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

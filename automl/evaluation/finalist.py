@@ -1,0 +1,53 @@
+"""Finalists: retrained on all training data, exported, timed, and scored on test, once."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from automl.candidate import Candidate
+from automl.evaluation.context import EvaluationContext, task_of
+from automl.evaluation.files import keep_file
+from automl.evaluation.ladder import Stopwatch, measured, nominal_files, time_trained, time_untrained
+from automl.evaluation.scoring import score_file
+from automl.evaluation.teacher import soft_targets_of
+from automl.evaluation.weights import Recipe, train_candidate, trained_file
+from automl.outcome import Measured
+from automl.training.loop import SoftTargets
+from automl.training.views import augmented_views
+
+
+def finish(candidate: Candidate, context: EvaluationContext, role: str) -> Measured:
+    """Return the measured figures of a candidate's final training; its accuracies are `test_accuracy` and so on.
+
+    Args:
+        candidate: of the front; for role "twin" its uncompressed twin is trained, with the same budget.
+        context: of the study.
+        role: "finalist" or "twin".
+
+    Raises:
+        DivergedError: where the training diverges.
+        TargetError: where the file cannot be timed.
+    """
+    if role == "twin":
+        candidate = candidate.twin().canonical()
+    watch, split, dataset = Stopwatch(), context.dataset.full_train, context.dataset
+    recipe = Recipe(split, context.finalist_epochs, context.finalist_seconds, _soft_targets(candidate, context))
+    with watch.stage("train"):
+        network, curve, _ = train_candidate(candidate, task_of(dataset), recipe, context)
+    with watch.stage("export"):
+        artefact = keep_file(trained_file(network, candidate, split, context), context.runs)
+    with watch.stage("score"):
+        scores = score_file(context.runs / artefact.path, artefact.sha256, dataset.test, context, prefix="test_")
+    with watch.stage("time_trained"), tempfile.TemporaryDirectory(prefix="automl-") as folder:
+        nominal = nominal_files(candidate, context, Path(folder))
+        untrained = time_untrained(candidate, nominal, context)
+        timings = time_trained(artefact, candidate, nominal, untrained, context, moment="finalist")
+    return measured(candidate, network, artefact, nominal, timings, scores, curve, context, watch)
+
+
+def _soft_targets(candidate: Candidate, context: EvaluationContext) -> SoftTargets | None:
+    if context.teacher is None or candidate.distillation.alpha == 1.0:
+        return None
+    views = augmented_views(context.dataset.full_train.pixels, context.dataset.augmentation, context.seed)
+    return soft_targets_of(context.teacher, views, context)

@@ -1,0 +1,189 @@
+"""The ladder: cheap and certain first, training only for what can be deployed."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from automl.candidate import Candidate
+from automl.data.images import Split
+from automl.evaluation.context import EvaluationContext, task_of
+from automl.evaluation.files import contestant, control_for, keep_file, nominal_file
+from automl.evaluation.scoring import file_measurements, gain_over_twin, latency_measurement, score_file
+from automl.evaluation.weights import Recipe, table_lookup, train_candidate, trained_file
+from automl.models.network import Network
+from automl.outcome import Artefact, Epoch, Failed, Infeasible, Measured, Measurement, Outcome, Timing
+from automl.targets.target import Contestant
+from automl.training.loop import DivergedError
+
+AGREEMENT = 0.05  # how far the ratios of the untrained and the trained file may lie apart
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Nominal:
+    """The untrained files of a candidate and, if it is compressed, of its uncompressed twin."""
+
+    candidate: Contestant
+    size_bytes: int
+    twin: Contestant | None
+    twin_bytes: int | None
+
+
+def evaluate(candidate: Candidate, context: EvaluationContext, known: Timing | None = None) -> Outcome:
+    """Return the outcome of a candidate: timed untrained, then trained, exported, scored and timed as that file.
+
+    Args:
+        candidate: canonical.
+        context: of the study.
+        known: the timing of an untrained network of the same shape on this device, if there is one.
+    """
+    watch = Stopwatch()
+    with tempfile.TemporaryDirectory(prefix="automl-") as folder:
+        with watch.stage("build"):
+            nominal = nominal_files(candidate, context, Path(folder))
+        with watch.stage("time_untrained"):
+            untrained = known if known is not None else time_untrained(candidate, nominal, context)
+        over = violations(untrained, nominal.size_bytes, context.limits)
+        if over:
+            return _infeasible("before training", over, (untrained,), watch)
+        try:
+            with watch.stage("train"):
+                network, curve, seconds = _train(candidate, context)
+            watch.seconds["training_core"] = seconds
+        except DivergedError as error:
+            return Failed(str(error), "", watch.seconds)
+        with watch.stage("export"):
+            content = trained_file(network, candidate, context.dataset.train, context)
+            artefact = keep_file(content, context.runs)
+        with watch.stage("score"):
+            scores = score_file(context.runs / artefact.path, artefact.sha256, context.dataset.validation, context)
+        with watch.stage("time_trained"):
+            timings = time_trained(artefact, candidate, nominal, untrained, context)
+    over = violations(timings[-1], artefact.size_bytes, context.limits)
+    if over:
+        return _infeasible("when its trained file was timed", over, timings, watch)
+    return measured(candidate, network, artefact, nominal, timings, scores, curve, context, watch)
+
+
+def nominal_files(candidate: Candidate, context: EvaluationContext, folder: Path) -> Nominal:
+    """Write the untrained files of the candidate and of its twin."""
+    content = nominal_file(candidate, context)
+    subject = contestant(content, candidate, context, folder)
+    if not candidate.is_compressed():
+        return Nominal(subject, len(content), None, None)
+    twin = candidate.twin().canonical()
+    twin_content = nominal_file(twin, context)
+    return Nominal(subject, len(content), contestant(twin_content, twin, context, folder), len(twin_content))
+
+
+def time_untrained(candidate: Candidate, nominal: Nominal, context: EvaluationContext) -> Timing:
+    """Return the timing of the untrained file; measured twice where its interval straddles the limit."""
+    control = control_for(candidate, context)
+
+    def once() -> Timing:
+        return context.target.compare(nominal.candidate, control, nominal.twin, "untrained")
+
+    timing = once()
+    limit = context.limits.get("latency_ms")
+    bounds = latency_measurement(timing)
+    if limit is not None and bounds.low < limit < bounds.high:
+        again = once()
+        return min(timing, again, key=lambda one: one.control_ratio.high - one.control_ratio.low)
+    return timing
+
+
+def time_trained(
+    artefact: Artefact, candidate: Candidate, nominal: Nominal, untrained: Timing, context: EvaluationContext,
+    moment: str = "trained",
+) -> tuple[Timing, ...]:  # fmt: skip
+    """Return every timing of a candidate, the deciding one last.
+
+    Where the trained file and the untrained one disagree by more than 5 %, they are timed head to head.
+    """
+    subject = Contestant(context.runs / artefact.path, artefact.sha256, nominal.candidate.shape_key)
+    control = control_for(candidate, context)
+    trained = context.target.compare(subject, control, nominal.twin, moment)
+    if agree(untrained, trained):
+        return (untrained, trained)
+    head_to_head = context.target.compare(subject, control, nominal.candidate, "head to head with the untrained file")
+    again = context.target.compare(subject, control, nominal.twin, moment)
+    return (untrained, trained, head_to_head, again)
+
+
+def agree(first: Timing, second: Timing) -> bool:
+    """Tell whether two timings of one network lie within 5 % of each other."""
+    return abs(first.control_ratio.value / second.control_ratio.value - 1.0) <= AGREEMENT
+
+
+def is_stable(timings: tuple[Timing, ...]) -> bool:
+    """Tell whether the timings of one network agree: directly, or head to head in one session."""
+    if len(timings) <= 2:
+        return True
+    _, _, head_to_head, _ = timings
+    ratio = head_to_head.twin_ratio
+    return ratio is not None and abs(ratio.value - 1.0) <= AGREEMENT
+
+
+def violations(timing: Timing, size_bytes: int, limits: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return each limit that is exceeded, with (value, bound)."""
+    values = {"latency_ms": timing.latency_ms, "size_bytes": float(size_bytes)}
+    return {name: (values[name], bound) for name, bound in limits.items() if name in values and values[name] > bound}
+
+
+def measured(
+    candidate: Candidate, network: Network, artefact: Artefact, nominal: Nominal, timings: tuple[Timing, ...],
+    scores: tuple[Measurement, ...], curve: tuple[Epoch, ...], context: EvaluationContext, watch: Stopwatch,
+) -> Measured:  # fmt: skip
+    """Return the outcome of a file that was trained, scored and timed; the last timing is the one that counts."""
+    deciding = timings[-1]
+    gain = gain_over_twin(
+        candidate, deciding, artefact.size_bytes, nominal.twin_bytes, size_counts="size_bytes" in context.objectives
+    )
+    stable = is_stable(timings)
+    notes = () if stable else ("unstable: two timings of one network stay apart by more than 5 %",)
+    return Measured(
+        measurements=(*scores, *file_measurements(network, artefact, deciding)),
+        artefact=artefact,
+        gain=gain,
+        timings=timings,
+        curve=curve,
+        seconds=dict(watch.seconds),
+        stable=stable,
+        notes=notes,
+    )
+
+
+def _train(candidate: Candidate, context: EvaluationContext) -> tuple[Network, tuple[Epoch, ...], float]:
+    teacher = context.teacher
+    soft = None if teacher is None or candidate.distillation.alpha == 1.0 else table_lookup(teacher.logits)
+    split: Split = context.dataset.train
+    recipe = Recipe(split, candidate.training.epochs, None, soft)
+    return train_candidate(candidate, task_of(context.dataset), recipe, context)
+
+
+def _infeasible(
+    when: str, over: Mapping[str, tuple[float, float]], timings: tuple[Timing, ...], watch: Stopwatch
+) -> Infeasible:
+    limits = ", ".join(f"{name} {value:.6g} is over {bound:.6g}" for name, (value, bound) in over.items())
+    measurements = [latency_measurement(timings[-1])]
+    return Infeasible(f"{limits} ({when})", dict(over), tuple(measurements), timings, dict(watch.seconds))

@@ -1,0 +1,49 @@
+"""What a worker is handed: frozen, picklable, called with the context that the worker already has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from automl.candidate import Candidate
+from automl.evaluation.context import EvaluationContext, Teacher
+from automl.evaluation.finalist import finish
+from automl.evaluation.ladder import evaluate
+from automl.evaluation.teacher import train_teacher
+from automl.outcome import Measured, Outcome, Timing
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """Evaluate a candidate."""
+
+    candidate: Candidate
+    known: Timing | None
+
+    def __call__(self, context: EvaluationContext) -> Outcome:
+        """Return its outcome."""
+        return evaluate(self.candidate, context, self.known)
+
+
+@dataclass(frozen=True)
+class TeacherTask:
+    """Train the study's teacher."""
+
+    candidate: Candidate
+    max_seconds: float | None
+    epochs: int
+
+    def __call__(self, context: EvaluationContext) -> Teacher:
+        """Return the teacher."""
+        return train_teacher(self.candidate, context, self.max_seconds, self.epochs)
+
+
+@dataclass(frozen=True)
+class FinishTask:
+    """Train and score a finalist or a twin."""
+
+    candidate: Candidate
+    role: str
+
+    def __call__(self, context: EvaluationContext) -> Measured:
+        """Return its figures."""
+        return finish(self.candidate, context, self.role)

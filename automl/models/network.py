@@ -1,0 +1,202 @@
+"""The network of a candidate: stem, stacked cells, classifier; raw pixels in, logits out.
+
+Stage widths are the *kept* widths: a pruned candidate is built narrow, nothing is masked. Normalisation of the
+pixels is part of the network, so that the deployed file takes what a camera gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from automl.candidate import Candidate, Cell, Genotype
+from automl.models.onnx_graph import GraphWriter, Tensor
+from automl.models.operations import OPERATIONS, ConvolutionNorm, OperationModule, StridedProjection, array
+
+STRIDED_STEM_FROM = 28  # pixels: from here up the stem halves the image
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is for: the shape of one raw image, the classes, and the pixels' mean and deviation by channel."""
+
+    input_shape: tuple[int, ...]
+    classes: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        """Return the number of image channels; grey images have no channel axis."""
+        return self.input_shape[2] if len(self.input_shape) == 3 else 1
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a parameter or buffer, made of `blocks` equal runs of the channels of coupled group `group`."""
+
+    parameter: str
+    axis: int
+    group: str
+    blocks: int
+
+
+class CellModule(nn.Module):
+    """A cell whose states all have `width` channels: two projected inputs, then nodes of two added edges."""
+
+    def __init__(
+        self, cell: Cell, inputs: tuple[int, int], width: int, *, reduces: bool, after_reduction: bool
+    ) -> None:
+        super().__init__()
+        before_last, last = inputs
+        self.cell = cell
+        self.alive = cell.reachable_nodes()
+        project = StridedProjection if after_reduction else _projection
+        self.before_last: OperationModule = project(before_last, width, rectify=True)
+        self.last = _projection(last, width, rectify=True)
+        self.edges = nn.ModuleDict()
+        for index in self.alive:
+            for side, edge in enumerate(cell.nodes[index]):
+                stride = 2 if reduces and edge.source < 2 else 1
+                self.edges[f"{index}_{side}"] = OPERATIONS[edge.operation](width, stride)
+
+    def forward(self, before_last: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Map the outputs of the two cells before to `n x (width x concatenated nodes) x h x w`."""
+        states = {0: self.before_last(before_last), 1: self.last(last)}
+        for index in self.alive:
+            first, second = (
+                self.edges[f"{index}_{side}"](states[edge.source]) for side, edge in enumerate(self.cell.nodes[index])
+            )
+            states[index + 2] = torch.relu(first + second)
+        return torch.cat([states[state] for state in self.cell.concat], dim=1)
+
+    def emit(self, writer: GraphWriter, before_last: Tensor, last: Tensor, site: str) -> Tensor:
+        """Write the cell."""
+        states = {
+            0: self.before_last.emit(writer, before_last, f"{site}.before_last"),
+            1: self.last.emit(writer, last, f"{site}.last"),
+        }
+        for index in self.alive:
+            first, second = (
+                self._edge(index, side).emit(writer, states[edge.source], f"{site}.{index}_{side}")
+                for side, edge in enumerate(self.cell.nodes[index])
+            )
+            states[index + 2] = writer.add_rectified(first, second, f"{site}.{index}")
+        return writer.concatenate([states[state] for state in self.cell.concat], f"{site}.concat")
+
+    def _edge(self, index: int, side: int) -> OperationModule:
+        return self.edges[f"{index}_{side}"]  # type: ignore[return-value]
+
+
+def _projection(inputs: int, outputs: int, *, rectify: bool) -> ConvolutionNorm:
+    return ConvolutionNorm(inputs, outputs, 1, rectify=rectify)
+
+
+class Network(nn.Module):
+    """Stem, cells, global average pool, dropout, linear classifier."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, genotype: Genotype, widths: Sequence[int], task: Task, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.genotype, self.widths, self.task = genotype, tuple(widths), task
+        stride = 2 if min(task.input_shape[:2]) >= STRIDED_STEM_FROM else 1
+        self.register_buffer("mean", torch.tensor(task.mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(task.deviation)[:, None, None], persistent=False)
+        self.stem = ConvolutionNorm(task.channels, self.widths[0], 3, stride=stride, rectify=True)
+        self.cells = nn.ModuleList()
+        outputs = [self.widths[0], self.widths[0]]
+        for position in range(genotype.cells):
+            cell, width = genotype.cell_at(position), self.widths[genotype.stage_of(position)]
+            reductions = genotype.reduction_positions()
+            module = CellModule(
+                cell, (outputs[-2], outputs[-1]), width, reduces=position in reductions,
+                after_reduction=position - 1 in reductions,
+            )  # fmt: skip
+            self.cells.append(module)
+            outputs.append(width * len(cell.concat))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(outputs[-1], task.classes)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map raw pixels, `n x h x w` or `n x h x w x channels`, to `n x classes` logits."""
+        x = pixels.float()
+        x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
+        x = (x - self.mean) / self.deviation
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        before_last = last = x
+        for cell in self.cells:
+            before_last, last = last, cell(before_last, last)
+        return self.classifier(self.dropout(last.mean(dim=(2, 3))))  # type: ignore[no-any-return]
+
+    def emit(self, writer: GraphWriter, pixels: str, precisions: Sequence[tuple[int, int]], batch: int) -> str:
+        """Write the whole network; stem and classifier have the precision of their stage. Return the logits' name."""
+        x = _emit_normalisation(writer, pixels, self.task, batch)
+        writer.precision = precisions[0]
+        before_last = last = self.stem.emit(writer, writer.mark(x, "input", rectified=False), "stem")
+        for position, cell in enumerate(self.cells):
+            assert isinstance(cell, CellModule)
+            writer.precision = precisions[self.genotype.stage_of(position)]
+            before_last, last = last, cell.emit(writer, before_last, last, f"cells.{position}")
+        pooled = writer.global_average_pool(last, "pooled")
+        return writer.linear(pooled, array(self.classifier.weight), array(self.classifier.bias))
+
+    def coupled_axes(self) -> Iterator[Axis]:
+        """Yield every axis that must lose the same channels together.
+
+        The stem is one group; inside a cell everything that is added or concatenated shares its channels, so each
+        cell is one. A cell's output repeats its group once for each concatenated node.
+        """
+        shapes = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        outputs = [("stem", 1), ("stem", 1)]
+        for name, value in shapes.items():
+            if name.startswith("stem."):
+                yield from _output_axes(name, value, "stem")
+        for position, cell in enumerate(self.cells):
+            assert isinstance(cell, CellModule)
+            group, prefix = f"cells.{position}", f"cells.{position}."
+            for name in [name for name in shapes if name.startswith(prefix)]:
+                yield from _output_axes(name, shapes[name], group)
+                inner = name.removeprefix(prefix)
+                if shapes[name].ndim == 4 and shapes[name].shape[1] > 1:
+                    source, blocks = {"before_last": outputs[-2], "last": outputs[-1]}.get(
+                        inner.split(".")[0], (group, 1)
+                    )
+                    yield Axis(name, 1, source, blocks)
+            outputs.append((group, len(cell.cell.concat)))
+        yield Axis("classifier.weight", 1, *outputs[-1])
+
+    def group_widths(self) -> dict[str, int]:
+        """Return the number of channels of each coupled group."""
+        cells = range(self.genotype.cells)
+        return {"stem": self.widths[0]} | {f"cells.{i}": self.widths[self.genotype.stage_of(i)] for i in cells}
+
+
+def _output_axes(name: str, value: torch.Tensor, group: str) -> Iterator[Axis]:
+    if value.ndim:  # a counter of batches has no axis
+        yield Axis(name, 0, group, 1)
+
+
+def _emit_normalisation(writer: GraphWriter, pixels: str, task: Task, batch: int) -> str:
+    """Write (pixels - mean) / deviation in `batch x channels x h x w`."""
+    height, width = task.input_shape[:2]
+    writer.precision = (32, 32)
+    x = writer.node("Cast", [pixels], to="FLOAT")
+    if task.channels == 1:
+        x = writer.node("Reshape", [x, writer.constant(np.array([batch, 1, height, width], np.int64))])
+    else:
+        x = writer.node("Transpose", [x], perm=[0, 3, 1, 2])
+    mean, deviation = (np.array(values, np.float32)[:, None, None] for values in (task.mean, task.deviation))
+    x = writer.node("Sub", [x, writer.constant(mean)])
+    return writer.node("Div", [x, writer.constant(deviation)])
+
+
+def build_network(candidate: Candidate, task: Task, *, pruned: bool) -> Network:
+    """Return the candidate's network with fresh weights: at its kept widths if `pruned`, else at its full widths."""
+    widths = candidate.pruning.kept_widths if pruned else candidate.genotype.stage_widths()
+    return Network(candidate.genotype, widths, task, candidate.training.dropout)

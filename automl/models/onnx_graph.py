@@ -1,0 +1,252 @@
+"""Write an ONNX graph node by node, in floating point or with its quantized formats in place.
+
+Every activation that a quantized runtime would store is a *site* with a name. Written in floating point, the
+writer remembers which tensor stands at each site, so that calibration can read them; where the precision says so,
+it puts a QuantizeLinear/DequantizeLinear pair there, which ONNX Runtime fuses into integer kernels.
+
+Activations are unsigned 8-bit and weights signed: with signed activations ReLU is not absorbed and convolutions
+fall back to floating point. Formats that only *store* weights in fewer bits go through Cast and Mul, not
+DequantizeLinear: ONNX Runtime folds the former when the session is made, the latter would run at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from automl.models.number_formats import (
+    ActivationCode,
+    Range,
+    activation_code,
+    bias_code,
+    smallest_weight_scale,
+    weight_code,
+)
+
+FLOAT = (32, 32)
+OPSET = 21
+IR_VERSION = 10
+NOMINAL_LINEAR = Range(-4.0, 4.0)
+NOMINAL_RECTIFIED = Range(0.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An activation: its float name, its site, the site whose code it shares, and whether a rectifier made it."""
+
+    name: str
+    site: str
+    code_site: str
+    rectified: bool
+
+
+@dataclass(frozen=True)
+class Node:
+    """One ONNX node with one output."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, object]
+
+
+class GraphWriter:
+    """Collect nodes and initializers; set `precision` to the (weight bits, activation bits) of what comes next.
+
+    Args:
+        ranges: the range of each site; None means nominal ranges, which give the same graph.
+        largest_code: of 8-bit weights: 127, or 64 where the target's kernels saturate. Depthwise convolutions sum
+            few products and keep 127.
+    """
+
+    def __init__(self, ranges: Mapping[str, Range] | None, largest_code: int) -> None:
+        self.precision = FLOAT
+        self.nodes: list[Node] = []
+        self.initializers: dict[str, tuple[np.ndarray, str]] = {}
+        self.sites: dict[str, str] = {}
+        self._ranges = ranges
+        self._largest_code = largest_code
+        self._dequantized: dict[str, str] = {}
+        self._zeros: dict[tuple[int, str], str] = {}
+
+    def node(self, kind: str, inputs: Sequence[str], **attributes: object) -> str:
+        """Add a node and return the name of its output."""
+        output = f"t{len(self.nodes)}"  # short: names are part of the file's size
+        self.nodes.append(Node(kind, tuple(inputs), output, attributes))
+        return output
+
+    def constant(self, value: np.ndarray, stored_as: str = "") -> str:
+        """Add an initializer and return its name; `stored_as` names an ONNX type that NumPy lacks (INT4)."""
+        name = f"c{len(self.initializers)}"
+        self.initializers[name] = (value, stored_as)
+        return name
+
+    def zeros(self, count: int, kind: type[np.generic]) -> str:
+        """Return the name of a vector of zeros; equal ones are shared, since their values never depend on a range."""
+        key = (count, np.dtype(kind).str)
+        if key not in self._zeros:
+            self._zeros[key] = self.constant(np.zeros(count, kind))
+        return self._zeros[key]
+
+    def mark(self, name: str, site: str, *, rectified: bool, like: Tensor | None = None) -> Tensor:
+        """Return tensor `name` as the activation of `site`, quantized at once where the precision says so.
+
+        `like` gives the tensor whose code it shares (a pool of codes needs no new scale).
+        """
+        tensor = Tensor(name, site, site if like is None else like.code_site, rectified)
+        if like is None:
+            self.sites[site] = name
+        if self.precision[1] == 8:
+            self._dequantize(tensor)
+        return tensor
+
+    def read(self, tensor: Tensor) -> str:
+        """Return the name under which the current precision reads a tensor."""
+        if self.precision[1] == 8 or tensor.site in self._dequantized:
+            return self._dequantize(tensor)
+        return tensor.name
+
+    def convolution(
+        self, x: Tensor, weight: np.ndarray, bias: np.ndarray, site: str, *, stride: int = 1, padding: int = 0,
+        dilation: int = 1, groups: int = 1, rectify: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Add a convolution (`out x in/groups x k x k` weights), and its rectifier where asked."""
+        name = self.node(
+            "Conv", [self.read(x), *self._weights(x, weight, bias, groups)], kernel_shape=list(weight.shape[2:]),
+            strides=[stride] * 2, pads=[padding] * 4, dilations=[dilation] * 2, group=groups,
+        )  # fmt: skip
+        if rectify:
+            name = self.node("Relu", [name])
+        return self.mark(name, site, rectified=rectify)
+
+    def linear(self, x: Tensor, weight: np.ndarray, bias: np.ndarray) -> str:
+        """Add a fully connected layer (`out x in` weights) and return the name of its float output."""
+        return self.node("Gemm", [self.read(x), *self._weights(x, weight, bias)], transB=1)
+
+    def max_pool(self, x: Tensor, site: str, *, stride: int) -> Tensor:
+        """Add a 3x3 max pool."""
+        name = self.node("MaxPool", [self.read(x)], kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4)
+        return self.mark(name, site, rectified=x.rectified, like=x)
+
+    def average_pool(self, x: Tensor, site: str, *, stride: int) -> Tensor:
+        """Add a 3x3 average pool that does not count its padding."""
+        name = self.node(
+            "AveragePool", [self.read(x)], kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4, count_include_pad=0
+        )
+        return self.mark(name, site, rectified=x.rectified, like=x)
+
+    def global_average_pool(self, x: Tensor, site: str) -> Tensor:
+        """Add a global average pool and a flatten: `n x c x h x w` to `n x c`."""
+        pooled = self.mark(self.node("GlobalAveragePool", [self.read(x)]), site, rectified=x.rectified, like=x)
+        flat = self.node("Flatten", [self.read(pooled)], axis=1)
+        return self.mark(flat, f"{site}.flat", rectified=x.rectified, like=x)
+
+    def add_rectified(self, first: Tensor, second: Tensor, site: str) -> Tensor:
+        """Add max(0, first + second)."""
+        total = self.node("Add", [self.read(first), self.read(second)])
+        return self.mark(self.node("Relu", [total]), site, rectified=True)
+
+    def concatenate(self, tensors: Sequence[Tensor], site: str) -> Tensor:
+        """Add a concatenation along the channels; a single tensor stays as it is."""
+        if len(tensors) == 1:
+            return tensors[0]
+        name = self.node("Concat", [self.read(tensor) for tensor in tensors], axis=1)
+        return self.mark(name, site, rectified=all(tensor.rectified for tensor in tensors))
+
+    def _dequantize(self, tensor: Tensor) -> str:
+        """Return the tensor behind its quantize/dequantize pair, adding the pair the first time."""
+        if tensor.site not in self._dequantized:
+            code = self._code(tensor)
+            parameters = [self.constant(np.asarray(code.scale)), self.constant(np.asarray(code.zero_point))]
+            quantized = self.node("QuantizeLinear", [tensor.name, *parameters])
+            self._dequantized[tensor.site] = self.node("DequantizeLinear", [quantized, *parameters])
+        return self._dequantized[tensor.site]
+
+    def _code(self, tensor: Tensor) -> ActivationCode:
+        if self._ranges is None:
+            return activation_code(NOMINAL_RECTIFIED if tensor.rectified else NOMINAL_LINEAR)
+        return activation_code(self._ranges[tensor.code_site])
+
+    def _weights(self, x: Tensor, weight: np.ndarray, bias: np.ndarray, groups: int = 1) -> list[str]:
+        """Return the names of weight and bias in the current precision."""
+        weight_bits, activation_bits = self.precision
+        if activation_bits == 8:
+            return self._integer_weights(x, weight, bias, 127 if groups > 1 else self._largest_code)
+        return [self._stored_weight(weight, weight_bits), self.constant(bias.astype(np.float32))]
+
+    def _integer_weights(self, x: Tensor, weight: np.ndarray, bias: np.ndarray, largest: int) -> list[str]:
+        weight_bits, _ = self.precision
+        input_scale = self._code(x).scale
+        code = weight_code(weight, weight_bits, largest, smallest_weight_scale(bias, input_scale))
+        codes = self.constant(code.codes, "INT4" if weight_bits == 4 else "")
+        if weight_bits == 4:
+            codes = self.node("Cast", [codes], to="INT8")
+        zeros = self.zeros(len(code.scales), np.int8)
+        dequantized = self.node("DequantizeLinear", [codes, self.constant(code.scales), zeros], axis=0)
+        bias_codes, bias_scales = bias_code(bias, input_scale, code.scales)
+        bias_names = [self.constant(bias_codes), self.constant(bias_scales), self.zeros(len(bias_scales), np.int32)]
+        return [dequantized, self.node("DequantizeLinear", bias_names, axis=0)]
+
+    def _stored_weight(self, weight: np.ndarray, bits: int) -> str:
+        """Return a float weight that the file stores in fewer bits and the runtime restores when it loads."""
+        if bits == 32:
+            return self.constant(weight.astype(np.float32))
+        if bits == 16:
+            return self.node("Cast", [self.constant(weight.astype(np.float16))], to="FLOAT")
+        code = weight_code(weight, bits, 127)
+        restored = self.node("Cast", [self.constant(code.codes, "INT4" if bits == 4 else "")], to="FLOAT")
+        scales = code.scales.reshape(-1, *[1] * (weight.ndim - 1))
+        return self.node("Mul", [restored, self.constant(scales)])
+
+
+def packed_nibbles(codes: np.ndarray) -> bytes:
+    """Return signed 4-bit codes two to a byte, the first one in the low half, as ONNX stores INT4."""
+    nibbles = codes.ravel().astype(np.int8).view(np.uint8) & 0xF
+    padded = np.append(nibbles, np.uint8(0)) if len(nibbles) % 2 else nibbles
+    return (padded[0::2] | (padded[1::2] << 4)).astype(np.uint8).tobytes()
+
+
+def serialize_graph(
+    writer: GraphWriter, *, input_name: str, input_shape: Sequence[int], outputs: Mapping[str, str], output_rank: int
+) -> bytes:
+    """Return the ONNX file of what the writer collected; equal graphs give equal bytes.
+
+    Args:
+        writer: the collected graph.
+        input_name: of the one input, unsigned 8-bit pixels.
+        input_shape: static, batch first.
+        outputs: name of each float output -> name of the tensor that it shows.
+        output_rank: number of axes of every output.
+
+    Raises:
+        onnx.checker.ValidationError: if the graph is malformed: a defect of an emitter.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def tensor(name: str, value: np.ndarray, stored_as: str) -> TensorProto:
+        if not stored_as:
+            return numpy_helper.from_array(value.copy(order="C"), name)
+        return helper.make_tensor(name, getattr(TensorProto, stored_as), value.shape, packed_nibbles(value), raw=True)
+
+    def make_node(node: Node) -> onnx.NodeProto:
+        attributes: dict[str, Any] = dict(node.attributes)
+        if node.kind == "Cast":
+            attributes["to"] = getattr(TensorProto, str(attributes["to"]))
+        return helper.make_node(node.kind, node.inputs, [node.output], **attributes)
+
+    shown = [helper.make_node("Identity", [name], [output]) for output, name in outputs.items()]
+    graph = helper.make_graph(
+        [make_node(node) for node in writer.nodes] + shown,
+        "network",
+        [helper.make_tensor_value_info(input_name, TensorProto.UINT8, list(input_shape))],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None] * output_rank) for output in outputs],
+        [tensor(name, value, stored_as) for name, (value, stored_as) in writer.initializers.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="automl")
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]

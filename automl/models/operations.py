@@ -1,0 +1,194 @@
+"""The table of operations: each name with a module that has both faces, torch's `forward` and ONNX's `emit`.
+
+An operation maps `n x c x h x w` to `n x c x ceil(h/stride) x ceil(w/stride)` and ends linear: the cell's node adds
+two of them and rectifies once. That differs from DARTS' order (ReLU-Conv-BN) on purpose: runtimes fuse
+Conv-Add-ReLU into one kernel, and rectified states take unsigned 8-bit codes with zero point 0. A strided skip is an
+average pool and a 1x1 convolution (ResNet-D; He et al., 2019) instead of DARTS' FactorizedReduce, whose
+normalised concatenation cannot be folded and leaves floating-point islands in integer graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from automl.models.onnx_graph import GraphWriter, Tensor
+
+
+class ConvolutionNorm(nn.Module):
+    """A convolution without bias and its batch normalisation, rectified where asked; folded on export."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, rectify: bool = False) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.rectify = rectify
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `n x inputs x h x w` to `n x outputs x h/stride x w/stride`."""
+        x = self.norm(self.convolution(x))
+        return torch.relu(x) if self.rectify else x
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+        """Write the folded convolution."""
+        weight, bias = folded(self.convolution, self.norm)
+        return writer.convolution(
+            x, weight, bias, site, stride=self.convolution.stride[0], padding=int(self.convolution.padding[0]),
+            rectify=self.rectify,
+        )  # fmt: skip
+
+
+class Depthwise(nn.Conv2d):
+    """A depthwise convolution without bias, "same"-padded."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int, dilation: int) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(channels, channels, kernel, stride, padding, dilation, channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `n x c x h x w` to `n x c x h/stride x w/stride`."""
+        return depthwise_convolution(x, self.weight, self.stride[0], self.dilation[0])
+
+
+class DepthwiseSeparable(nn.Module):
+    """A depthwise convolution, a 1x1 convolution, and batch normalisation."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int, dilation: int = 1, rectify: bool = False) -> None:
+        super().__init__()
+        self.depthwise = Depthwise(channels, kernel, stride=stride, dilation=dilation)
+        self.pointwise = ConvolutionNorm(channels, channels, 1, rectify=rectify)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `n x c x h x w` to `n x c x h/stride x w/stride`."""
+        return self.pointwise(self.depthwise(x))  # type: ignore[no-any-return]
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+        """Write both convolutions."""
+        layer = self.depthwise
+        weight = array(layer.weight)
+        x = writer.convolution(
+            x, weight, np.zeros(len(weight), np.float32), f"{site}.depthwise", stride=layer.stride[0],
+            padding=int(layer.padding[0]), dilation=layer.dilation[0], groups=layer.groups,
+        )  # fmt: skip
+        return self.pointwise.emit(writer, x, site)
+
+
+class SeparableTwice(nn.Module):
+    """DARTS' separable convolution: the depthwise-separable block twice, the stride in the first."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int) -> None:
+        super().__init__()
+        self.first = DepthwiseSeparable(channels, kernel, stride=stride, rectify=True)
+        self.second = DepthwiseSeparable(channels, kernel, stride=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `n x c x h x w` to `n x c x h/stride x w/stride`."""
+        return self.second(self.first(x))  # type: ignore[no-any-return]
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+        """Write both blocks."""
+        return self.second.emit(writer, self.first.emit(writer, x, f"{site}.first"), site)
+
+
+class MaxPool(nn.MaxPool2d):
+    """A 3x3 max pool."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__(3, stride, 1)
+        self.step = stride
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+        """Write the pool."""
+        return writer.max_pool(x, site, stride=self.step)
+
+
+class AveragePool(nn.AvgPool2d):
+    """A 3x3 average pool that does not count its padding."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__(3, stride, 1, count_include_pad=False)
+        self.step = stride
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+        """Write the pool."""
+        return writer.average_pool(x, site, stride=self.step)
+
+
+class Skip(nn.Identity):
+    """The state itself."""
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:  # noqa: ARG002 the table's form
+        """Write nothing."""
+        return x
+
+
+class StridedProjection(nn.Module):
+    """An average pool that halves, and a 1x1 convolution with batch normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, *, rectify: bool = False) -> None:
+        super().__init__()
+        self.pool = AveragePool(2)
+        self.projection = ConvolutionNorm(inputs, outputs, 1, rectify=rectify)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `n x inputs x h x w` to `n x outputs x h/2 x w/2`."""
+        return self.projection(self.pool(x))  # type: ignore[no-any-return]
+
+    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+        """Write pool and convolution."""
+        return self.projection.emit(writer, self.pool.emit(writer, x, f"{site}.pool"), site)
+
+
+OperationModule = (
+    ConvolutionNorm | DepthwiseSeparable | SeparableTwice | MaxPool | AveragePool | Skip | StridedProjection
+)
+
+OPERATIONS: Mapping[str, Callable[[int, int], OperationModule]] = {  # each built from (channels, stride)
+    "skip_connect": lambda c, s: Skip() if s == 1 else StridedProjection(c, c),
+    "max_pool_3x3": lambda _, s: MaxPool(s),
+    "avg_pool_3x3": lambda _, s: AveragePool(s),
+    "sep_conv_3x3": lambda c, s: SeparableTwice(c, 3, stride=s),
+    "sep_conv_5x5": lambda c, s: SeparableTwice(c, 5, stride=s),
+    "dil_conv_3x3": lambda c, s: DepthwiseSeparable(c, 3, stride=s, dilation=2),
+    "dil_conv_5x5": lambda c, s: DepthwiseSeparable(c, 5, stride=s, dilation=2),
+    "conv_3x3": lambda c, s: ConvolutionNorm(c, c, 3, stride=s),
+}
+
+
+def depthwise_convolution(x: torch.Tensor, weight: torch.Tensor, stride: int, dilation: int) -> torch.Tensor:
+    """Return the "same"-padded depthwise convolution, computed in the way whose gradient is fast on a CPU.
+
+    Exactly torch's `conv2d` (a test holds them together), but taps that can only meet padding are left out, and
+    stride 2 with dilation 2 is the plain convolution of every other pixel: PyTorch's gradients of dilated and of
+    overhanging depthwise kernels are 2 to 15 times slower.
+
+    Args:
+        x: `n x c x h x w`.
+        weight: `c x 1 x k x k`, k odd.
+        stride: 1 or 2.
+        dilation: 1 or 2.
+    """
+    if stride == dilation == 2:  # every tap meets an even position
+        x, stride, dilation = x[:, :, ::2, ::2], 1, 1
+    reach = weight.shape[2] // 2
+    overhang = max(reach - (max(x.shape[2:]) - 1) // dilation, 0)
+    weight = weight[:, :, overhang : weight.shape[2] - overhang, overhang : weight.shape[3] - overhang]
+    return functional.conv2d(x, weight, None, stride, dilation * (reach - overhang), dilation, x.shape[1])
+
+
+def array(parameter: torch.Tensor) -> np.ndarray:
+    """Return a parameter as a contiguous float32 array."""
+    return np.ascontiguousarray(parameter.detach().cpu().float().numpy())
+
+
+def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight and bias of the convolution that does both (Jacob et al., 2018, eq. 14), in float32."""
+    assert norm.running_var is not None and norm.running_mean is not None
+    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    weight = convolution.weight.detach().double() * scale[:, None, None, None]
+    bias = norm.bias.detach().double() - norm.running_mean.double() * scale
+    return array(weight), array(bias)

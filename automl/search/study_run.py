@@ -1,0 +1,358 @@
+"""A whole study from spec to finalists; every step looks into the record first, so that a killed run goes on.
+
+data -> controls -> teacher -> search -> finalists -> done
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+
+from automl.candidate import Candidate
+from automl.data.dataset import Dataset
+from automl.errors import input_error
+from automl.evaluation import (
+    EvaluateTask,
+    EvaluationContext,
+    FinishTask,
+    Teacher,
+    TeacherTask,
+    largest_candidate,
+    named_teacher,
+    prepare_controls,
+)
+from automl.outcome import Measured, Timing
+from automl.search.driver import Budget, DrivePlan, drive
+from automl.search.executor import Completion, Executor, Task
+from automl.search.finalists import choose_finalists, choose_twin, finalist_key, run_all, run_one
+from automl.search.grid import declared_grid
+from automl.search.mirror import Mirror
+from automl.search.progress import Progress, progress
+from automl.search.record_view import Ledger
+from automl.search.samplers import SamplerPlan
+from automl.space import Point, SearchSpace
+from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, TrialRecord, current_holder
+from automl.study_spec import INDECISIVE, StudySpec, open_dataset
+from automl.targets import Target, default_lane_folder
+from automl.targets.lanes import allowed_cores, core_plan
+from automl.targets.probe import u8s8_saturates
+
+FINALISTS_SHARE = 0.2  # of budget.seconds is kept for the finalists
+TRAINING_SHARE = 0.7  # of a finalist's seconds is training; the rest is export, scoring and timing
+PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
+
+OnProgress = Callable[[Progress], None]
+OpenExecutor = Callable[[StudySpec], Executor]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended. `notes` are for a person: warnings of the data, what failed, how to go on."""
+
+    study: StudyRecord
+    progress: Progress
+    front: tuple[TrialRecord, ...]
+    finalists: tuple[FinalistRecord, ...]
+    interrupted: bool
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Run:
+    """What the steps of one run share."""
+
+    spec: StudySpec
+    space: SearchSpace
+    target: Target
+    store: Store
+    study: StudyRecord
+    on_progress: OnProgress
+    notes: list[str] = field(default_factory=list)
+    renewed: float = 0.0
+
+    def show(self, phase: str) -> None:
+        """Tell how the record stands."""
+        ledger = Ledger(self.store.trials(self.study.id), self.spec.objectives)
+        self.on_progress(progress(ledger, self.spec.objectives, phase, None))
+
+    def begin(self, phase: str) -> None:
+        """Mark the phase in the record and tell of it."""
+        self.store.mark_phase(self.study.id, phase)
+        self.show(phase)
+
+    def renew(self) -> None:
+        """Renew the lease now and then."""
+        if time.monotonic() - self.renewed >= RENEW_EVERY_S:
+            self.renewed = time.monotonic()
+            self.store.renew_lease(self.study.id)
+
+    def note(self, kind: str, text: str, trial: int | None = None) -> None:
+        """Record an event that the user should read as well."""
+        self.notes.append(text)
+        self.store.add_event(self.study.id, kind, text, trial)
+
+
+def run_study(
+    spec: StudySpec,
+    space: SearchSpace,
+    target: Target,
+    store: Store,
+    runs: Path,
+    on_progress: OnProgress,
+    *,
+    enqueue: Sequence[Point] = (),
+    cells: Sequence[Point] = (),
+    open_executor: OpenExecutor | None = None,
+) -> Summary:
+    """Run the study to its end, or go on where it was left.
+
+    Args:
+        spec: resolved.
+        space: of the spec and the target.
+        target: opened.
+        store: the record.
+        runs: the study's own folder for files.
+        on_progress: told of every step.
+        enqueue: points to evaluate first.
+        cells: points whose architectures are the named cells of the method `sklearn_grid`.
+        open_executor: makes the pool; None makes the one that the spec names.
+
+    Raises:
+        InputError: where the data cannot be used, or the study exists with another spec or on another device.
+        LeaseError: where another live driver runs the study.
+    """
+    finished = store.find_study(spec.name)
+    study = _require(spec, target, store)
+    if finished is not None and finished.finished_at is not None and finished.spec["budget"] == study.spec["budget"]:
+        return _summary(_Run(spec, space, target, store, study, on_progress), interrupted=False)
+    store.take_lease(study.id, current_holder())
+    run = _Run(spec, space, target, store, study, on_progress)
+    try:
+        store.reopen_study(study.id)
+        _run_steps(run, runs, _points(spec, space, enqueue, cells), open_executor or open_pool)
+        store.finish_study(study.id)
+        return _summary(run, interrupted=False)
+    except KeyboardInterrupt:
+        run.note("interrupted", "Stopped. Nothing is lost: run the same command again to go on.")
+        return _summary(run, interrupted=True)
+    finally:
+        store.release_lease(study.id)
+
+
+def open_pool(spec: StudySpec) -> Executor:
+    """Return the executor that the spec names."""
+    if spec.search.executor == "inline":
+        from automl.search.inline import InlineExecutor
+
+        return InlineExecutor()
+    from automl.search.ray_pool import RayExecutor
+
+    return RayExecutor(worker_count(spec))
+
+
+def worker_count(spec: StudySpec) -> int:
+    """Return how many workers the spec asks for; auto is one a core: one of them times while the others train."""
+    if spec.search.executor == "inline":
+        return 1
+    return len(allowed_cores()) if spec.search.workers == "auto" else int(spec.search.workers)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that may decide results."""
+    found = {"python": python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _require(spec: StudySpec, target: Target, store: Store) -> StudyRecord:
+    study = store.require_study(
+        spec.name, spec.to_json(), spec.digest(), spec.search.seed, package_versions(), target.fingerprint,
+        spec.objectives, INDECISIVE,
+    )  # fmt: skip
+    if study.device != target.fingerprint:
+        remedy = "Latencies of different devices cannot share a front: choose another name for this one."
+        raise input_error(f"study {spec.name}: the device", study.device, target.fingerprint, remedy)
+    return study
+
+
+def _run_steps(run: _Run, runs: Path, sampler: SamplerPlan, open_executor: OpenExecutor) -> None:
+    """Do what the record lacks, step by step."""
+    run.begin("data")
+    dataset = open_dataset(run.spec.data)
+    run.notes.extend(dataset.warnings)
+    run.begin("controls")
+    context = _context(run, dataset, runs)
+    with _pool(run.spec, open_executor) as executor, _mirror(run) as mirror:
+        run.begin("teacher")
+        executor.share(context)
+        context = replace(context, teacher=_teacher(run, context, executor))
+        executor.share(context)
+        drive(_drive_plan(run, sampler, context), run.store, executor, mirror, run.on_progress)
+        run.begin("finalists")
+        _finish(run, executor)
+
+
+def _context(run: _Run, dataset: Dataset, runs: Path) -> EvaluationContext:
+    """Return what evaluations share but the teacher; the controls' milliseconds are fixed by the first run."""
+    spec, target, workers = run.spec, run.target, worker_count(run.spec)
+    runs.mkdir(parents=True, exist_ok=True)
+    known = run.store.control_references(run.study.id, target.fingerprint)
+    controls = prepare_controls(target, dataset, runs.resolve(), spec.target.batch, known)
+    for kind, control in controls.items():
+        ms = run.store.set_control_reference(
+            run.study.id, target.fingerprint, kind, control.reference_ms, control.sha256
+        )
+        controls[kind] = replace(control, reference_ms=ms)
+    inline = spec.search.executor == "inline"
+    return EvaluationContext(
+        dataset=dataset,
+        target=target,
+        controls=controls,
+        limits=spec.limits.bounds(),
+        objectives=spec.objectives,
+        runs=runs.resolve(),
+        seed=spec.search.seed,
+        teacher=None,
+        lane_folder=default_lane_folder(),
+        threads=1 if inline else max(1, len(core_plan().training) // workers),
+        batch=spec.target.batch,
+        largest_code=63 if u8s8_saturates() else 127,
+        finalist_epochs=spec.finalists.epochs,
+        finalist_seconds=_finalist_seconds(spec, workers),
+    )
+
+
+def _finalist_seconds(spec: StudySpec, workers: int) -> float | None:
+    if spec.budget.seconds is None:
+        return None
+    rounds = math.ceil((spec.finalists.count + 1) / workers)  # with the twin
+    return spec.budget.seconds * FINALISTS_SHARE * TRAINING_SHARE / rounds
+
+
+def _teacher(run: _Run, context: EvaluationContext, executor: Executor) -> Teacher | None:
+    """Return the study's teacher: trained within its share of the budget, read from its file, or None."""
+    source, seconds = run.spec.teacher.source, run.spec.budget.seconds
+    if source == "none":
+        return None
+    if source != "space":
+        return named_teacher(Path(source), context)
+    most = None if seconds is None else seconds * run.spec.teacher.share
+    task = TeacherTask(largest_candidate(run.space), most, run.spec.teacher.epochs)
+    teacher = run_one(executor, task, "the teacher", run.renew)
+    assert isinstance(teacher, Teacher) and teacher.candidate is not None
+    saved = run.store.teacher(run.study.id)
+    if saved is None or saved.sha256 != teacher.sha256:
+        run.store.save_teacher(
+            run.study.id, sha256=teacher.sha256, path=teacher.path, candidate=teacher.candidate,
+            measurements=teacher.measurements, seconds=teacher.seconds,
+        )  # fmt: skip
+    return teacher
+
+
+def _points(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point], cells: Sequence[Point]) -> SamplerPlan:
+    method, seed = spec.search.method, spec.search.seed
+    return SamplerPlan(
+        space=space,
+        objectives=spec.objectives,
+        limits=spec.limits.bounds(),
+        method=method,
+        seed=seed,
+        population=spec.search.population,
+        enqueue=tuple(enqueue),
+        grid=declared_grid(space, cells, seed) if method == "sklearn_grid" else None,
+    )
+
+
+def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext) -> DrivePlan:
+    """Return the driver's plan; of the seconds it gets what the teacher took and the finalists will need not."""
+    budget, dataset, batch = run.spec.budget, context.dataset, run.spec.target.batch
+    seconds = budget.seconds
+    if seconds is not None:
+        seconds = max(0.0, seconds * (1 - FINALISTS_SHARE) - run.store.total_seconds(run.study.id, "teacher"))
+
+    def make_task(candidate: Candidate, known: Timing | None) -> Task:
+        return EvaluateTask(candidate, known)
+
+    def shape_key(candidate: Candidate) -> str:
+        return candidate.shape_key(dataset.input_shape, len(dataset.classes), batch)
+
+    return DrivePlan(
+        run.study.id,
+        sampler,
+        Budget(budget.trials, budget.trained, seconds),
+        run.target.fingerprint,
+        make_task,
+        shape_key,
+    )
+
+
+def _finish(run: _Run, executor: Executor) -> None:
+    """Retrain the best of the front, and the twin of the best compressed one; those in the record are done."""
+    ledger = Ledger(run.store.trials(run.study.id), run.spec.objectives)
+    chosen = choose_finalists(ledger.front(), run.spec.finalists.count)
+    twin = choose_twin(chosen)
+    wanted = [("finalist", trial) for trial in chosen] + ([("twin", twin)] if twin is not None else [])
+    done = {(finalist.role, finalist.candidate.candidate_hash()) for finalist in run.store.finalists(run.study.id)}
+    missing = {
+        f"{role} of trial {trial.number}": (role, trial)
+        for role, trial in wanted
+        if finalist_key(role, trial.candidate) not in done
+    }
+
+    def record(key: str, completion: Completion) -> None:
+        role, trial = missing[key]
+        if completion.error is not None:
+            run.note("failed", f"The {key} failed: {completion.error}", trial.number)
+            return
+        assert isinstance(completion.value, Measured)
+        candidate = trial.candidate.twin().canonical() if role == "twin" else trial.candidate
+        run.store.add_finalist(run.study.id, role, trial.number, candidate, completion.value)
+
+    tasks: Mapping[str, Task] = {key: FinishTask(trial.candidate, role) for key, (role, trial) in missing.items()}
+    run_all(executor, tasks, run.renew, record)
+
+
+def _summary(run: _Run, interrupted: bool) -> Summary:
+    ledger = Ledger(run.store.trials(run.study.id), run.spec.objectives)
+    study = run.store.find_study(run.spec.name)
+    assert study is not None
+    moment = progress(ledger, run.spec.objectives, "interrupted" if interrupted else "done", None)
+    run.on_progress(moment)
+    return Summary(
+        study=study,
+        progress=moment,
+        front=tuple(ledger.front()),
+        finalists=tuple(run.store.finalists(study.id)),
+        interrupted=interrupted,
+        notes=tuple(run.notes),
+    )
+
+
+@contextmanager
+def _pool(spec: StudySpec, open_executor: OpenExecutor) -> Iterator[Executor]:
+    executor = open_executor(spec)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+@contextmanager
+def _mirror(run: _Run) -> Iterator[Mirror]:
+    mirror = Mirror(run.store.url, run.spec.name, run.space, run.spec.objectives, run.store.trials(run.study.id))
+    try:
+        yield mirror
+    finally:
+        mirror.close()
+        if mirror.fault is not None:
+            run.note("mirror", f"Optuna's tables lag behind and are made whole next time: {mirror.fault}")

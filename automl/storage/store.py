@@ -1,0 +1,363 @@
+"""The store: one study database behind one deep class. The driver alone writes; everyone may read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection
+
+from automl.candidate import Candidate
+from automl.outcome import Measured, Measurement, Outcome, Timing
+from automl.storage import controls, events, finalists, lease, studies, trials
+from automl.storage.database import Database, connect
+from automl.storage.records import (
+    EventRecord,
+    FinalistRecord,
+    Holder,
+    PhaseRecord,
+    StudyRecord,
+    TeacherRecord,
+    TrialRecord,
+)
+from automl.storage.schema import prepare
+
+DEFAULT_URL = "sqlite:///runs/automl.db"
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine."""
+    return datetime.now(UTC)
+
+
+def open_store(url: str | None = None, clock: Clock | None = None) -> Store:
+    """Return the store at a database URL, made or migrated where needed; None means `DEFAULT_URL`.
+
+    Without a `clock`, leases go by the clock of the database server, which all drivers share.
+
+    Raises:
+        StorageError: where the database cannot be reached, written or understood; the password is never shown.
+    """
+    url = DEFAULT_URL if url is None else url
+    database = connect(url)
+    try:
+        prepare(database)
+    except BaseException:
+        database.engine.dispose()
+        raise
+    return Store(url, database, clock)
+
+
+class Store:
+    """The record of all studies in one database.
+
+    Every method is one transaction: it happens whole or not at all, also when the process is killed within it.
+    A store that holds a study's lease (`take_lease`) checks in every write to that study that it still does.
+
+    Every method raises StorageError where the database cannot be used (gone, locked for too long, disk full).
+    """
+
+    def __init__(self, url: str, database: Database, clock: Clock | None) -> None:
+        self.url = url  # with its password: for connecting, never for showing
+        self.shown_url = database.shown
+        self._database = database
+        self._clock = clock
+        self._tokens: dict[int, str] = {}
+
+    def __repr__(self) -> str:
+        """Name the database without its password."""
+        return f"Store({self.shown_url!r})"
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; leases stay as they are."""
+        self._database.engine.dispose()
+
+    # --- studies
+
+    def create_study(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        spec_digest: str,
+        seed: int,
+        versions: Mapping[str, str],
+        device: str,
+        objectives: Sequence[str],
+    ) -> StudyRecord:
+        """Return a new study.
+
+        Raises:
+            InputError: where a study of that name exists.
+        """
+        draft = studies.Draft(name, spec, spec_digest, seed, versions, device, tuple(objectives))
+        with self._database.writing() as connection:
+            return studies.create(connection, draft, self._now())
+
+    def require_study(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        spec_digest: str,
+        seed: int,
+        versions: Mapping[str, str],
+        device: str,
+        objectives: Sequence[str],
+        free_keys: Collection[str] = (),
+    ) -> StudyRecord:
+        """Return the study of that name, made where there is none, with its spec brought up to date.
+
+        `free_keys` are the dotted keys (or the heads of some, such as "budget") that the digest leaves out: they
+        may differ, and are stored anew.
+
+        Raises:
+            InputError: where it exists with another digest: one fault for each key that differs.
+        """
+        draft = studies.Draft(name, spec, spec_digest, seed, versions, device, tuple(objectives))
+        with self._database.writing() as connection:
+            return studies.require(connection, draft, free_keys, self._now())
+
+    def find_study(self, name: str) -> StudyRecord | None:
+        """Return the study of that name, None where there is none."""
+        with self._database.reading() as connection:
+            return studies.find(connection, name)
+
+    def studies(self) -> list[StudyRecord]:
+        """Return every study, the oldest first."""
+        with self._database.reading() as connection:
+            return studies.read_all(connection)
+
+    def finish_study(self, study_id: int) -> None:
+        """Mark the study as finished; the first mark stays."""
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            studies.finish(connection, study_id, self._now())
+
+    def reopen_study(self, study_id: int) -> None:
+        """Take the study's finished mark away, as for a larger budget."""
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            studies.reopen(connection, study_id)
+
+    # --- trials
+
+    def add_trial(
+        self,
+        study_id: int,
+        number: int,
+        point: Mapping[str, int],
+        candidate: Candidate,
+        candidate_hash: str,
+        shape_key: str,
+        sampler_state: Mapping[str, Any],
+        enqueued: bool = False,
+    ) -> None:
+        """Record an open trial that nothing has run yet.
+
+        Raises:
+            StorageError: where the study has a trial of that number.
+        """
+        draft = trials.Draft(number, point, candidate, candidate_hash, shape_key, sampler_state, enqueued)
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            trials.add(connection, study_id, draft, self._now())
+
+    def begin_attempt(self, study_id: int, number: int) -> int:
+        """Count one more attempt at an open trial and return how many there are now.
+
+        Raises:
+            StorageError: where the trial is unknown or finished.
+        """
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            return trials.change_attempts(connection, study_id, number, +1)
+
+    def withdraw_attempt(self, study_id: int, number: int) -> int:
+        """Take back an attempt that does not count (its driver died, or the pool did) and return how many are left.
+
+        Raises:
+            StorageError: where the trial is unknown or finished, or has no attempt.
+        """
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            return trials.change_attempts(connection, study_id, number, -1)
+
+    def finish_trial(self, study_id: int, number: int, outcome: Outcome, reused_from: int | None = None) -> bool:
+        """Record the outcome of an open trial, all of it or nothing.
+
+        Returns:
+            True where this call finished the trial; False where it was finished before, and nothing was changed.
+
+        Raises:
+            StorageError: where the trial is unknown.
+        """
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            return trials.finish(
+                connection, study_id, number, outcome=outcome, reused_from=reused_from, now=self._now()
+            )
+
+    def trials(self, study_id: int, with_samples: bool = False) -> list[TrialRecord]:
+        """Return the study's trials by number.
+
+        Without `with_samples` the outcomes lack what is bulky: `samples_ms` and `curve` are empty.
+        """
+        with self._database.reading() as connection:
+            return trials.read_all(connection, study_id, with_samples)
+
+    def trial(self, study_id: int, number: int) -> TrialRecord | None:
+        """Return one trial with everything, None where there is none of that number."""
+        with self._database.reading() as connection:
+            return trials.read_one(connection, study_id, number)
+
+    def known_timing(self, study_id: int, device: str, shape_key: str) -> Timing | None:
+        """Return the first recorded timing of the untrained network of that shape on the device, with its samples."""
+        with self._database.reading() as connection:
+            return trials.known_timing(connection, study_id, device, shape_key)
+
+    # --- controls, teacher, finalists, events
+
+    def control_references(self, study_id: int, device: str) -> dict[str, float]:
+        """Return the reference milliseconds of each kind of control that was timed on the device."""
+        with self._database.reading() as connection:
+            return controls.references(connection, study_id, device)
+
+    def set_control_reference(self, study_id: int, device: str, kind: str, ms: float, sha256: str) -> float:
+        """Fix a control's reference milliseconds and return the ones that hold: the first ones ever set stay."""
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            return controls.fix_reference(
+                connection, study_id, device=device, kind=kind, ms=ms, sha256=sha256, now=self._now()
+            )
+
+    def save_teacher(
+        self,
+        study_id: int,
+        *,
+        sha256: str,
+        path: str,
+        candidate: Candidate,
+        measurements: Sequence[Measurement],
+        seconds: float,
+    ) -> None:
+        """Record the study's teacher; an earlier one stays in the record, but the latest one is the teacher."""
+        teacher = TeacherRecord(sha256, path, candidate, tuple(measurements), seconds, self._now())
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            finalists.add_teacher(connection, study_id, teacher)
+
+    def teacher(self, study_id: int) -> TeacherRecord | None:
+        """Return the study's teacher, None where it has none yet."""
+        with self._database.reading() as connection:
+            return finalists.read_teacher(connection, study_id)
+
+    def add_finalist(
+        self, study_id: int, role: str, trial: int | None, candidate: Candidate, outcome: Measured
+    ) -> bool:
+        """Record a finalist or a twin.
+
+        Returns:
+            True where it was recorded; False where the study has that candidate in that role: nothing was changed.
+        """
+        finalist = FinalistRecord(role, trial, candidate, outcome, self._now())
+        with self._database.writing() as connection:
+            self._guard(connection, study_id)
+            return finalists.add(connection, study_id, finalist)
+
+    def finalists(self, study_id: int) -> list[FinalistRecord]:
+        """Return the study's finalists and twins with everything, in the order in which they were recorded."""
+        with self._database.reading() as connection:
+            return finalists.read_all(connection, study_id)
+
+    def add_event(self, study_id: int, kind: str, text: str, trial: int | None = None) -> None:
+        """Record something worth telling."""
+        with self._database.writing() as connection:
+            events.add(connection, study_id, EventRecord(kind, text, trial, self._now()))
+
+    def events(self, study_id: int, limit: int = 100) -> list[EventRecord]:
+        """Return the latest events, the oldest of them first."""
+        with self._database.reading() as connection:
+            return events.latest(connection, study_id, limit)
+
+    # --- lease and time
+
+    def take_lease(self, study_id: int, holder: Holder, phase: str = "start") -> None:
+        """Make `holder` the only driver of the study, and this store's writes good only as long as it is.
+
+        A holder known to be dead (its process on this host is gone) is followed at once, one on another host when
+        it has not renewed for `LEASE_TIMEOUT_S`, and the same process always. A new stretch of `phase` begins.
+
+        Raises:
+            LeaseError: naming the live holder.
+        """
+        with self._database.writing() as connection:
+            self._tokens[study_id] = lease.take(connection, study_id, holder, phase, self._shared_now(connection))
+
+    def renew_lease(self, study_id: int) -> None:
+        """Show a sign of life; do so every `RENEW_EVERY_S` or so, also while a long task runs.
+
+        Raises:
+            LeaseError: where this store does not hold the lease any more: stop writing.
+        """
+        with self._database.writing() as connection:
+            self._guard(connection, study_id, required=True)
+            lease.renew(connection, study_id, self._tokens[study_id], self._shared_now(connection))
+
+    def release_lease(self, study_id: int) -> None:
+        """Give the lease back; nothing happens where this store does not hold it."""
+        token = self._tokens.pop(study_id, None)
+        if token is not None:
+            with self._database.writing() as connection:
+                lease.release(connection, study_id, token, self._shared_now(connection))
+
+    def is_leased(self, study_id: int) -> Holder | None:
+        """Return the driver that holds the study and is not known to be dead, None where there is none."""
+        with self._database.reading() as connection:
+            return lease.live_holder(connection, study_id, self._shared_now(connection))
+
+    def mark_phase(self, study_id: int, phase: str) -> None:
+        """End the current stretch of time and begin one of `phase`; a sign of life as well.
+
+        Raises:
+            LeaseError: where this store does not hold the lease.
+        """
+        with self._database.writing() as connection:
+            self._guard(connection, study_id, required=True)
+            lease.mark_phase(connection, study_id, self._tokens[study_id], phase, self._shared_now(connection))
+
+    def phases(self, study_id: int) -> list[PhaseRecord]:
+        """Return every stretch of time that drivers spent on the study, the oldest first."""
+        with self._database.reading() as connection:
+            return lease.phases(connection, study_id)
+
+    def total_seconds(self, study_id: int, phase: str | None = None) -> float:
+        """Return the seconds spent by all drivers so far, up to each one's last sign of life.
+
+        Only stretches of `phase` count where it is given. Right after `take_lease` these are the earlier drivers'.
+        """
+        stretches = self.phases(study_id)
+        return sum(stretch.seconds for stretch in stretches if phase is None or stretch.phase == phase)
+
+    def _now(self) -> datetime:
+        return utc_now() if self._clock is None else self._clock()
+
+    def _shared_now(self, connection: Connection) -> datetime:
+        return lease.database_time(connection) if self._clock is None else self._clock()
+
+    def _guard(self, connection: Connection, study_id: int, required: bool = False) -> None:
+        token = self._tokens.get(study_id)
+        if token is not None or required:
+            lease.check_held(connection, study_id, token)

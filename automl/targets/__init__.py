@@ -1,0 +1,21 @@
+"""Targets: a device with its runtime, asked for formats, latencies and outputs of real files.
+
+May import the core values (errors, outcome) and, inside functions, torch, onnx and onnxruntime; knows no search, no
+storage, no study. The decision behind it: a latency is a ratio to a control measured in the same breath, so the
+timing protocol (`timing`) is apart from any device and takes callables, and a target is thin around it. One timing
+lane a device (`lanes`), held by locks that die with their process.
+"""
+
+from automl.targets.opening import cuda_obstacle, default_lane_folder, open_target
+from automl.targets.target import Contestant, Control, Format, Runner, Target
+
+__all__ = [
+    "Contestant",
+    "Control",
+    "Format",
+    "Runner",
+    "Target",
+    "cuda_obstacle",
+    "default_lane_folder",
+    "open_target",
+]

@@ -1,0 +1,83 @@
+"""Open a target by its name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from automl.errors import Fault, InputError, input_error
+from automl.targets.cpu import CpuTarget
+from automl.targets.fingerprint import describe_cpu
+from automl.targets.lanes import core_plan
+from automl.targets.recorded import open_recording
+from automl.targets.target import Target
+from automl.targets.timing import TimingRules
+
+RECORDED = "recorded:"
+
+
+def open_target(name: str, *, batch: int, channel_multiple: int, lane_folder: Path | None = None) -> Target:
+    """Return the target called "cpu", "cuda" or "recorded:FILE".
+
+    Args:
+        name: one of those.
+        batch: images in one call of a file.
+        channel_multiple: what every width must be a multiple of.
+        lane_folder: where the locks of this machine lie; None means one place for all studies of this user.
+
+    Raises:
+        InputError: naming every fault: an unknown name, a batch or multiple below 1, no GPU, a bad recording.
+    """
+    faults = [
+        Fault(f"target.{key}", "a whole number of at least 1", str(value))
+        for key, value in (("batch", batch), ("channel_multiple", channel_multiple))
+        if value < 1
+    ]
+    if faults:
+        raise InputError(faults)
+    if name.startswith(RECORDED):
+        return open_recording(Path(name.removeprefix(RECORDED)), channel_multiple=channel_multiple)
+    openers: dict[str, Callable[[], Target]] = {
+        "cpu": lambda: _open_cpu(
+            batch, channel_multiple, default_lane_folder() if lane_folder is None else lane_folder
+        ),
+        "cuda": _refuse_cuda,
+    }
+    if name not in openers:
+        raise input_error("target.name", f"one of {', '.join(openers)}, {RECORDED}FILE", repr(name))
+    return openers[name]()
+
+
+def default_lane_folder() -> Path:
+    """Return the folder of this machine's locks, the same for every study of this user."""
+    return Path(tempfile.gettempdir()) / f"automl-lanes-{os.getuid()}"
+
+
+def cuda_obstacle() -> str | None:
+    """Return why no CUDA device can be used here, or None where one can."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    if not torch.cuda.is_available() or torch.cuda.device_count() == 0:
+        return "no NVIDIA GPU is visible to torch"
+    return None
+
+
+def _open_cpu(batch: int, channel_multiple: int, lane_folder: Path) -> CpuTarget:
+    return CpuTarget(
+        channel_multiple=channel_multiple,
+        batch=batch,
+        fingerprint=describe_cpu().fingerprint(),
+        lane_folder=lane_folder,
+        plan=core_plan(),
+        rules=TimingRules(),
+    )
+
+
+def _refuse_cuda() -> Target:
+    obstacle = cuda_obstacle()
+    got = "a machine whose GPU this release cannot time yet" if obstacle is None else f"none: {obstacle}"
+    raise input_error("target.name cuda", "a target with a CUDA GPU", got, "Set target.name to cpu.")

@@ -1,0 +1,79 @@
+"""Cells that others have published, and where they lie in a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from automl.candidate import Cell, Edge
+from automl.errors import Fault, InputError, input_error
+from automl.space import Choice, Dimension, Point, SearchSpace
+from search_spaces.cells import CELL_KINDS, INPUTS, NODES, cell_choices
+from search_spaces.quantization import PLAIN
+
+_SHORT = {"sep": "sep_conv_3x3", "skip": "skip_connect", "max": "max_pool_3x3", "avg": "avg_pool_3x3"}
+
+
+def _cell(*edges: str) -> Cell:
+    """Return the cell of eight edges such as "sep 1", two a node, with all nodes concatenated."""
+    parsed = [edge.split() for edge in edges]
+    flat = [Edge(_SHORT.get(operation, operation), int(source)) for operation, source in parsed]
+    nodes = tuple((flat[2 * node], flat[2 * node + 1]) for node in range(NODES))
+    return Cell(nodes, tuple(range(INPUTS, INPUTS + NODES)))
+
+
+# Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search (ICLR 2019), first and second order on CIFAR-10.
+PUBLISHED: Mapping[str, tuple[Cell, Cell]] = {
+    "darts_v1": (
+        _cell("sep 1", "sep 0", "skip 0", "sep 1", "skip 0", "sep 1", "sep 0", "skip 2"),
+        _cell("max 0", "max 1", "skip 2", "max 0", "max 0", "skip 2", "skip 2", "avg 0"),
+    ),
+    "darts_v2": (
+        _cell("sep 0", "sep 1", "sep 0", "sep 1", "sep 1", "skip 0", "skip 0", "dil_conv_3x3 2"),
+        _cell("max 0", "max 1", "skip 2", "max 1", "max 0", "skip 2", "skip 2", "max 1"),
+    ),
+}
+
+
+def enqueue_point(space: SearchSpace, name: str) -> Point:
+    """Return the point of `space` with the published cells `name`.
+
+    Elsewhere it takes the widest and deepest network, unpruned, in floating point, without a teacher, and the middle of
+    each training range: the uncompressed network that its compressed neighbours are held against.
+
+    Raises:
+        InputError: where the name is unknown, or the cells do not lie in the space (as narrowed).
+    """
+    if name not in PUBLISHED:
+        raise input_error("search.enqueue", f"one of {', '.join(PUBLISHED)}", repr(name))
+    wanted: dict[str, Choice] = {"concat": NODES}
+    for kind, cell in zip(CELL_KINDS, PUBLISHED[name], strict=True):
+        wanted.update(cell_choices(cell, kind))
+    others = {dimension.name: _plainest(dimension) for dimension in space.dimensions if dimension.name not in wanted}
+    try:
+        return space.point({**others, **wanted})
+    except InputError as error:
+        raise InputError(
+            Fault(f"search.enqueue: {name}: {fault.where}", fault.expected, fault.got, "Leave it out of the queue.")
+            for fault in error.faults
+        ) from error
+
+
+def _plainest(dimension: Dimension) -> Choice:
+    if dimension.group == "quantization":
+        return PLAIN if PLAIN in dimension.choices else dimension.choices[0]
+    if dimension.group in ("pruning", "distillation"):
+        return dimension.choices[0]  # the ratios rise, the weight of the hard labels falls
+    if dimension.group == "training":
+        return dimension.choices[len(dimension.choices) // 2]
+    return dimension.choices[-1]  # widths and cells rise
+
+
+def named_points(space: SearchSpace) -> dict[str, Point]:
+    """Return the point of every published genotype that lies in `space`, by name."""
+    points: dict[str, Point] = {}
+    for name in PUBLISHED:
+        try:
+            points[name] = enqueue_point(space, name)
+        except InputError:
+            continue
+    return points

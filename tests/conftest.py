@@ -1,0 +1,5 @@
+"""One thread for every test: two that spin on a busy core cost more than they bring."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")

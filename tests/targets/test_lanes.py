@@ -1,0 +1,239 @@
+"""Locks and pinning, across real processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from automl.targets.lanes import CorePlan, allowed_cores, core_plan, timing_lane, training_slot
+
+HOLD_LANE = """
+import sys
+from pathlib import Path
+from automl.targets.lanes import timing_lane
+with timing_lane(Path(sys.argv[1]), "cpu"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def here() -> int:
+    """A core that this process may really use."""
+    return allowed_cores()[0]
+
+
+@contextmanager
+def holding_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield a process that holds the timing lane until it is ended."""
+    command = [sys.executable, "-c", HOLD_LANE, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_free(path: Path) -> bool:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_timing_lane_keeps_another_process_out(tmp_path: Path) -> None:
+    with holding_process(tmp_path):
+        assert not is_free(tmp_path / "lane-cpu.lock")
+
+
+def test_timing_lane_is_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
+    with holding_process(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        with timing_lane(tmp_path):
+            pass  # would wait for ever
+
+
+def test_timing_lane_is_free_after_an_error_inside(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), timing_lane(tmp_path):
+        raise ZeroDivisionError
+    assert is_free(tmp_path / "lane-cpu.lock")
+
+
+def test_timing_lane_is_free_although_a_child_was_forked_meanwhile(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with timing_lane(tmp_path):
+        child = os.fork()
+        if child == 0:  # lives on after the lane, with a copy of the lock's descriptor
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+    free = is_free(tmp_path / "lane-cpu.lock")
+    os.close(writer)
+    os.waitpid(child, 0)
+    assert free
+
+
+def test_timing_lane_makes_a_waiter_wait_until_it_is_left(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def wait_for_lane() -> None:
+        with timing_lane(tmp_path):
+            order.append("second")
+
+    with timing_lane(tmp_path):
+        waiter = threading.Thread(target=wait_for_lane)
+        waiter.start()
+        waiter.join(0.1)
+        assert waiter.is_alive()
+        order.append("first")
+    waiter.join(10)
+    assert order == ["first", "second"]
+
+
+def test_timing_lane_of_one_device_leaves_another_free(tmp_path: Path) -> None:
+    with timing_lane(tmp_path, "cpu"), timing_lane(tmp_path, "gpu 0/a"):
+        assert not is_free(tmp_path / "lane-gpu-0-a.lock")
+
+
+def test_timing_lane_pins_to_its_core_and_restores(tmp_path: Path) -> None:
+    before = allowed_cores()
+    with timing_lane(tmp_path) as plan:
+        assert allowed_cores() == (plan.lane,)
+    assert allowed_cores() == before
+
+
+def test_timing_lane_leaves_other_threads_where_they_are(tmp_path: Path) -> None:
+    before = allowed_cores()
+    with idle_thread() as thread, timing_lane(tmp_path):
+        assert tuple(sorted(os.sched_getaffinity(thread))) == before
+
+
+def test_training_slot_pins_every_thread_and_restores_them(tmp_path: Path) -> None:
+    before = allowed_cores()
+    with idle_thread() as thread:
+        with training_slot(tmp_path) as slot:
+            assert os.sched_getaffinity(thread) == os.sched_getaffinity(0) == set(slot.cores)
+        assert tuple(sorted(os.sched_getaffinity(thread))) == allowed_cores() == before
+
+
+def test_training_slot_gives_back_threads_born_inside(tmp_path: Path) -> None:
+    before = allowed_cores()
+    with training_slot(tmp_path):
+        inside = idle_thread()
+        thread = inside.__enter__()
+    restored = tuple(sorted(os.sched_getaffinity(thread)))
+    inside.__exit__(None, None, None)
+    assert restored == before
+
+
+def test_training_slot_restores_after_an_error(tmp_path: Path) -> None:
+    before = allowed_cores()
+    with pytest.raises(ZeroDivisionError), training_slot(tmp_path):
+        raise ZeroDivisionError
+    assert allowed_cores() == before
+
+
+def test_training_slot_takes_the_cores_beside_the_lane_first(tmp_path: Path, here: int) -> None:
+    with training_slot(tmp_path, plan=CorePlan(here + 1, (here,))) as slot:
+        assert slot.cores == (here,)
+        assert is_free(tmp_path / "lane-cpu.lock")
+
+
+def test_training_slot_lets_the_lane_be_taken_only_when_it_gives_way(tmp_path: Path, here: int) -> None:
+    plan, order, timed = CorePlan(here, (here,)), [], threading.Event()
+
+    def measure() -> None:
+        with timing_lane(tmp_path, plan=plan):
+            order.append("timed")
+        timed.set()
+
+    with training_slot(tmp_path, plan=plan) as slot:
+        slot.give_way()  # nobody waits: goes on at once
+        measurer = threading.Thread(target=measure)
+        measurer.start()
+        assert not timed.wait(0.1)
+        order.append("trained")
+        slot.give_way()
+        order.append("trained on")
+    measurer.join(10)
+    assert order == ["trained", "timed", "trained on"]
+
+
+def test_training_slot_waits_while_every_core_is_taken(tmp_path: Path, here: int) -> None:
+    plan, entered = CorePlan(here, (here,)), threading.Event()
+
+    def enter() -> None:
+        with training_slot(tmp_path, plan=plan):
+            entered.set()
+
+    with training_slot(tmp_path, plan=plan):
+        waiter = threading.Thread(target=enter)
+        waiter.start()
+        assert not entered.wait(0.1)
+    waiter.join(10)
+    assert entered.is_set()
+
+
+@pytest.mark.skipif(len(allowed_cores()) < 2, reason="needs two cores")
+def test_training_slot_takes_all_the_cores_asked_for(tmp_path: Path) -> None:
+    lane, other = allowed_cores()[:2]
+    plan = CorePlan(lane=lane, training=(other,))
+    with training_slot(tmp_path, plan=plan, cores=2) as slot:
+        assert slot.cores == (other, lane)
+        assert not is_free(tmp_path / f"core-{other}.lock")
+    with training_slot(tmp_path, plan=plan) as one, training_slot(tmp_path, plan=plan) as two:
+        assert {*one.cores, *two.cores} == {lane, other}
+
+
+def test_training_slot_asked_for_too_many_cores_takes_what_there_is(tmp_path: Path, here: int) -> None:
+    with training_slot(tmp_path, plan=CorePlan(here, (here,)), cores=64) as slot:
+        assert slot.cores == (here,)
+
+
+@pytest.mark.parametrize(
+    ("cores", "siblings", "plan"),
+    [
+        ([0], {}, CorePlan(0, (0,))),
+        ([3, 1, 2], {}, CorePlan(1, (2, 3))),
+        ([0, 1, 2, 3], {0: {0, 2}}, CorePlan(0, (1, 3))),
+        ([0, 1], {0: {0, 1}}, CorePlan(0, (1,))),
+    ],
+)
+def test_core_plan_keeps_training_off_the_core_that_times(
+    cores: list[int], siblings: dict[int, set[int]], plan: CorePlan
+) -> None:
+    assert core_plan(cores, siblings) == plan
+
+
+@contextmanager
+def idle_thread() -> Iterator[int]:
+    """Yield the system's number of a thread that does nothing until the block ends."""
+    done, born = threading.Event(), threading.Event()
+
+    def idle() -> None:
+        born.set()
+        done.wait()
+
+    thread = threading.Thread(target=idle)
+    thread.start()
+    born.wait()
+    try:
+        assert thread.native_id is not None
+        yield thread.native_id
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,77 @@
+"""search --dry-run and init on every kind of data, and whole searches from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from automl import cli
+from automl.study_spec import load_study_spec
+
+
+def patterns(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images with a bright left or right half, in noise, with their labels."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 120, (count, size, size), dtype=np.uint8)
+    labels = np.arange(count) % 2
+    pixels[labels == 0, :, : size // 2] += 100
+    pixels[labels == 1, :, size // 2 :] += 100
+    return pixels, labels
+
+
+def npz_file(folder: Path) -> Path:
+    x_train, y_train = patterns(60, 28, 0)
+    x_test, y_test = patterns(20, 28, 1)
+    np.savez(folder / "data.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return folder / "data.npz"
+
+
+def image_folder(folder: Path) -> Path:
+    pixels, labels = patterns(40, 28, 0)
+    for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        path = folder / "images" / f"class{label}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder / "images"
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    code = cli.run([*arguments, "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out)
+
+
+@pytest.mark.parametrize(("study", "make"), [("digits", None), ("fashion_mnist", npz_file), ("folder", image_folder)])
+def test_dry_run_of_every_shipped_study(
+    study: str, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = [] if make is None else ["--data", str(make(tmp_path))]
+    estimate = as_json(capsys, "search", study, "--dry-run", *data)
+    assert estimate["points"] > 10**20
+    assert 0 < estimate["reject_seconds"] < estimate["trial_seconds"] <= estimate["slowest_trial_seconds"]
+    assert estimate["teacher_seconds"] > 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_init_writes_a_study_that_can_be_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    limits = as_json(capsys, "init", str(npz_file(tmp_path)), "--name", "halves")["limits"]
+    spec = load_study_spec("halves.yaml", {})
+    assert (spec.name, spec.data.source, spec.data.path) == ("halves", "npz", tmp_path / "data.npz")
+    assert spec.limits.bounds() == limits
+    assert cli.run(["init", "digits", "--out", "halves.yaml"]) == 2
+    assert "Choose another --out, or --force" in capsys.readouterr().err
+
+
+def test_init_says_what_it_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["init", str(tmp_path / "gone.npz")]) == 2
+    assert "must be digits, an .npz file, or a folder of class folders, but got no such file" in capsys.readouterr().err
