@@ -34,28 +34,53 @@ PUBLISHED: Mapping[str, tuple[Cell, Cell]] = {
 }
 
 
-def enqueue_point(space: SearchSpace, name: str) -> Point:
-    """Return the point of `space` with the published cells `name`.
+# A cell of dense convolutions with a skip around them, as in He et al., Deep Residual Learning (CVPR 2016): the kind
+# of layer for which integer kernels are fastest.
+RESIDUAL: Mapping[str, tuple[Cell, Cell]] = {
+    "residual": (
+        _cell("conv_3x3 0", "conv_3x3 1", "skip 1", "conv_3x3 2", "skip 2", "conv_3x3 3", "skip 3", "conv_3x3 4"),
+        _cell("conv_3x3 0", "conv_3x3 1", "max 0", "max 1", "skip 2", "conv_3x3 3", "skip 3", "conv_3x3 4"),
+    ),
+}
+KNOWN: Mapping[str, tuple[Cell, Cell]] = {**PUBLISHED, **RESIDUAL}
 
-    Elsewhere it takes the widest and deepest network, unpruned, in floating point, without a teacher, and the middle of
-    each training range: the uncompressed network that its compressed neighbours are held against.
+Entry = str | Mapping[str, Choice]
+
+
+def enqueue_point(space: SearchSpace, entry: Entry) -> Point:
+    """Return the point of `space` with known cells: a name, or `genotype: name` with choices of other dimensions.
+
+    What is not said takes the widest and deepest network, unpruned, in floating point, without a teacher, and the
+    middle of each training range: the uncompressed network that its compressed neighbours are held against. A
+    dimension's name may end in `*` (`bits_*`), as in `space.fix`.
 
     Raises:
-        InputError: where the name is unknown, or the cells do not lie in the space (as narrowed).
+        InputError: where the name is unknown, or the cells or choices do not lie in the space (as narrowed).
     """
-    if name not in PUBLISHED:
-        raise input_error("search.enqueue", f"one of {', '.join(PUBLISHED)}", repr(name))
+    said = {"genotype": entry} if isinstance(entry, str) else dict(entry)
+    name = said.pop("genotype", None)
+    if name not in KNOWN:
+        raise input_error("search.enqueue", f"one of {', '.join(KNOWN)}", repr(name))
     wanted: dict[str, Choice] = {"concat": NODES}
-    for kind, cell in zip(CELL_KINDS, PUBLISHED[name], strict=True):
+    for kind, cell in zip(CELL_KINDS, KNOWN[str(name)], strict=True):
         wanted.update(cell_choices(cell, kind))
     others = {dimension.name: _plainest(dimension) for dimension in space.dimensions if dimension.name not in wanted}
     try:
-        return space.point({**others, **wanted})
+        return space.point({**others, **wanted, **_spread(space, said)})
     except InputError as error:
         raise InputError(
             Fault(f"search.enqueue: {name}: {fault.where}", fault.expected, fault.got, "Leave it out of the queue.")
             for fault in error.faults
         ) from error
+
+
+def _spread(space: SearchSpace, said: Mapping[str, Choice]) -> dict[str, Choice]:
+    """Return the choices with each `name*` replaced by every dimension that starts so."""
+    spread: dict[str, Choice] = {}
+    for pattern, value in said.items():
+        starts = [name for name in space.names() if pattern.endswith("*") and name.startswith(pattern[:-1])]
+        spread.update(dict.fromkeys(starts if starts else [pattern], value))
+    return spread
 
 
 def _plainest(dimension: Dimension) -> Choice:

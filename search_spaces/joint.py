@@ -11,7 +11,7 @@ from automl.errors import Fault, InputError
 from automl.space import Choice, Dimension, Point, SearchSpace
 from search_spaces.cells import CELL_KINDS, cell_dimensions, concat_dimension, decode_cell
 from search_spaces.distillation import decode_distillation, distillation_dimensions
-from search_spaces.genotypes import enqueue_point
+from search_spaces.genotypes import Entry, enqueue_point
 from search_spaces.pruning import StageShapes, decode_pruning, describe_shapes, pruning_dimensions, width_faults
 from search_spaces.quantization import decode_quantization, quantization_dimensions, searchable_pairs
 from search_spaces.training import Levels, decode_training, training_choices, training_dimensions
@@ -120,17 +120,17 @@ def space_from_spec(spec: Mapping[str, Any], formats: Iterable[tuple[int, int]])
     return space
 
 
-def enqueued_points(space: SearchSpace, names: Sequence[str]) -> tuple[Point, ...]:
-    """Return the point of each published genotype in `names`: what a study evaluates before it asks its sampler.
+def enqueued_points(space: SearchSpace, entries: Sequence[Entry]) -> tuple[Point, ...]:
+    """Return the point of each known genotype in `entries`: what a study evaluates before it asks its sampler.
 
     Raises:
         InputError: naming every one that is unknown or outside the space.
     """
     points: list[Point] = []
     faults: list[Fault] = []
-    for name in names:
+    for entry in entries:
         try:
-            points.append(enqueue_point(space, name))
+            points.append(enqueue_point(space, entry))
         except InputError as error:
             faults.extend(error.faults)
     if faults:

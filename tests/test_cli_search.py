@@ -47,6 +47,77 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(captured.out)
 
 
+TINY = """
+name: tiny
+data: {source: digits, train_limit: 100, validation_limit: 60}
+target: {channel_multiple: 8}
+space: {widths: [8, 16], cells: [2]}
+training: {epochs: 1, batch_size: 32}
+distillation: {alphas: [1.0], temperatures: [1.0]}
+teacher: {source: none}
+objectives: [accuracy, latency_ms]
+budget: {trials: 2}
+finalists: {count: 1, epochs: 1}
+search: {executor: inline, population: 2, enqueue: [darts_v2]}
+"""
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that was searched from the command line, in this process and on this machine."""
+    folder = tmp_path_factory.mktemp("searched")
+    (folder / "tiny.yaml").write_text(TINY)
+    assert search(folder, "--quiet") == 0
+    return folder
+
+
+def search(folder: Path, *arguments: str) -> int:
+    return cli.run(["search", str(folder / "tiny.yaml"), "--storage", f"sqlite:///{folder}/automl.db", *arguments])
+
+
+def test_search_records_the_asked_number_of_trials(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = as_json(capsys, "status", "--storage", f"sqlite:///{searched}/automl.db")
+    assert (row["state"], row["trials"], row["open"], row["failed"], row["finalists"]) == ("finished", 2, 0, 0, 1)
+
+
+def test_search_again_says_the_same_without_running(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search(searched, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["progress"]["trials"], summary["interrupted"]) == (2, False)
+    assert summary["finalists"][0]["readings"]["test_accuracy"]["samples"] > 300
+
+
+def test_search_of_another_spec_under_one_name_exits_2(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search(searched, "--seed", "5") == 2
+    assert "search.seed" in capsys.readouterr().err
+
+
+def test_search_that_is_interrupted_exits_130_and_says_how_to_go_on(
+    searched: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("automl.search.study_run.open_pool", interrupt)
+    assert search(searched, "--name", "other", "--quiet") == 130
+    assert search(searched, "--name", "another") == 130
+    assert "run the same command again to go on" in capsys.readouterr().err
+
+
+def test_search_result_is_exported_and_verified(
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = ["--storage", f"sqlite:///{searched}/automl.db"]
+    out = str(tmp_path / "bundle")
+    assert cli.run(["export", "tiny", "--best", "accuracy", "--out", out, *storage]) == 0
+    capsys.readouterr()
+    cli.run(["verify", out, "--json"])
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    # The latency is a measurement on a busy machine: that it is compared is what a test can hold.
+    assert [name for name, check in checks.items() if not check["holds"] and name != "latency ratio"] == []
+    assert checks["latency ratio"]["holds"] is not None
+
+
 @pytest.mark.parametrize(("study", "make"), [("digits", None), ("fashion_mnist", npz_file), ("folder", image_folder)])
 def test_dry_run_of_every_shipped_study(
     study: str, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from automl.targets import Target
 
 SAMPLED = 3  # candidates of the space
-IMAGES = 64  # trained on to measure the speed
+IMAGES = 32  # trained on to measure the speed
 EPOCHS = 2  # the first one warms up
 WORKING_SHARE = 0.5  # of the trials get as far as training; the rest is infeasible or reused
 

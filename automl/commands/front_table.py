@@ -1,15 +1,48 @@
-"""A front as rows of a table in the terminal."""
+"""A front as a table in the terminal, or as values for a program."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from automl.candidate import Candidate
+from automl.commands.output import print_table, print_text
 
 if TYPE_CHECKING:
+    from automl.storage import Store, StudyRecord
     from automl.views.facts import PointFacts, StudyFacts
 
 COLUMNS = ("trial", "accuracy", "test", "latency", "size", "twin", "cells", "channels kept", "bits", "teacher")
+
+
+def facts_of(study: StudyRecord, store: Store) -> StudyFacts:
+    """Return the study's facts."""
+    from automl.views.facts import study_facts
+
+    return study_facts(store, study.name)
+
+
+def print_front(facts: StudyFacts) -> None:
+    """Print how the study stands, and its front, the fastest first."""
+    from automl.views.rows import counts_words, headline
+
+    print_text(f"{facts.name}: {counts_words(facts)}")
+    print_text(headline(facts))
+    if facts.front:
+        print_table("", COLUMNS, [front_row(point, facts) for point in facts.front])
+
+
+def point_values(point: PointFacts) -> dict[str, Any]:
+    """Return a point as values for a program."""
+    return {
+        "role": point.role,
+        "trial": point.number,
+        "readings": point.readings,
+        "compression": point.compression,
+        "verdict": point.verdict,
+        "twin_ratio": point.twin_ratio,
+        "candidate": point.candidate,
+        "candidate_hash": point.candidate_hash,
+    }
 
 
 def front_row(point: PointFacts, facts: StudyFacts) -> list[str]:

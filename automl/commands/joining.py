@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from automl.errors import input_error
+from automl.errors import Fault, InputError, input_error
 
 if TYPE_CHECKING:
-    from automl.space import SearchSpace
+    from automl.space import Point, SearchSpace
     from automl.storage import Store, StudyRecord
     from automl.study_spec import StudySpec
     from automl.targets import Target
@@ -60,6 +60,33 @@ def open_study_target(spec: StudySpec) -> Target:
     from automl.targets import open_target
 
     return open_target(spec.target.name, batch=spec.target.batch, channel_multiple=spec.target.channel_multiple)
+
+
+def enqueued(joined: Joined) -> tuple[Point, ...]:
+    """Return the points that the study evaluates before it asks its sampler."""
+    from search_spaces.joint import enqueued_points
+
+    return enqueued_points(joined.space, joined.spec.search.enqueue)
+
+
+def named_cells(joined: Joined) -> tuple[Point, ...]:
+    """Return the points of the known cells that lie in the space: the cells of the declared grid.
+
+    Raises:
+        InputError: where none does.
+    """
+    from search_spaces.genotypes import KNOWN, enqueue_point
+
+    found: list[Point] = []
+    faults: list[Fault] = []
+    for name in KNOWN:
+        try:
+            found.append(enqueue_point(joined.space, name))
+        except InputError as error:
+            faults.extend(error.faults)
+    if not found:
+        raise InputError(faults)
+    return tuple(found)
 
 
 def storage_of(spec: StudySpec, storage: str | None) -> str | None:

@@ -10,6 +10,7 @@ import typer
 
 from automl.commands import options
 from automl.commands.exits import FAILED, OK
+from automl.commands.front_table import point_values, print_front
 from automl.commands.joining import connect_existing, pick_study
 from automl.commands.output import print_json, print_table, print_text, remark, to_plain
 from automl.errors import input_error
@@ -17,7 +18,7 @@ from automl.errors import input_error
 if TYPE_CHECKING:
     from automl.storage import Store, StudyRecord, TrialRecord
     from automl.views.comparison import Comparison
-    from automl.views.facts import PointFacts, StudyFacts
+    from automl.views.facts import StudyFacts
 
 Studies = Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="By default the latest study.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a self-contained page with the picture there.")]
@@ -100,7 +101,7 @@ def _print_trial(study: StudyRecord, trial: TrialRecord) -> None:
 
     outcome = trial.outcome
     reused = "" if trial.reused_from is None else f", its outcome is that of trial {trial.reused_from}"
-    print_text(f"Trial {trial.number} of {study.name}: {trial.state}{reused}; {trial.attempts} attempts")
+    print_text(f"Trial {trial.number} of {study.name}: {trial.state}{reused}; attempts: {trial.attempts}")
     if isinstance(outcome, Measured | Infeasible):
         rows = [
             (one.name, f"{one.value:.6g}", f"{one.low:.6g}", f"{one.high:.6g}", one.kind, one.protocol, one.samples)
@@ -133,21 +134,15 @@ def _print_tree(value: Any, depth: int) -> None:
 
 
 def _show_front(facts: StudyFacts, html: Path | None, as_json: bool) -> None:
-    from automl.views.rows import counts_words, headline
-
     if html is not None:
         from automl.views.page import front_page
 
         _write(html, front_page(facts))
     if as_json:
-        print_json({"study": facts.name, "device": facts.device, "front": [_point(point) for point in facts.front]})
-        return
-    print_text(f"{facts.name}: {counts_words(facts)}")
-    print_text(headline(facts))
-    if facts.front:
-        from automl.commands.front_table import COLUMNS, front_row
-
-        print_table("", COLUMNS, [front_row(point, facts) for point in facts.front])
+        front = [point_values(point) for point in facts.front]
+        print_json({"study": facts.name, "device": facts.device, "front": front})
+    else:
+        print_front(facts)
 
 
 def _show_comparison(facts: Sequence[StudyFacts], html: Path | None, as_json: bool) -> None:
@@ -181,18 +176,6 @@ def _comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for facts, volume, share in zip(comparison.studies, comparison.hypervolumes, comparison.shares, strict=True)
     ]
-
-
-def _point(point: PointFacts) -> dict[str, Any]:
-    return {
-        "trial": point.number,
-        "readings": point.readings,
-        "compression": point.compression,
-        "verdict": point.verdict,
-        "twin_ratio": point.twin_ratio,
-        "candidate": point.candidate,
-        "candidate_hash": point.candidate_hash,
-    }
 
 
 def _short(value: object) -> str:

@@ -77,7 +77,7 @@ def counts_line(progress: Progress) -> str:
     words = ("measured", "infeasible", "reused", "failed", "stopped", "open")
     counts = {word: int(getattr(progress, word)) for word in words}
     shown = [f"{count} {word}" for word, count in counts.items() if count > 0 or word in ("measured", "infeasible")]
-    return f"{progress.trials} trials: {', '.join(shown)}"
+    return f"{progress.trials} {'trial' if progress.trials == 1 else 'trials'}: {', '.join(shown)}"
 
 
 def best_line(progress: Progress) -> str:

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automl.commands import options
-from automl.commands.exits import FAILED, OK
-from automl.commands.joining import connect, join, load_spec, storage_of, study_folder
+from automl.commands.exits import FAILED, INTERRUPTED, OK
+from automl.commands.front_table import facts_of, point_values, print_front
+from automl.commands.joining import connect, enqueued, join, load_spec, named_cells, storage_of, study_folder
 from automl.commands.output import print_json, print_table, print_text, remark
 from automl.commands.progress import clock_words, shown_progress
 
 if TYPE_CHECKING:
     from automl.commands.estimate import Estimate
     from automl.commands.joining import Joined
+    from automl.search.study_run import Summary
+    from automl.views.facts import StudyFacts
+
+FINALIST_FIGURES = ("test_accuracy", "latency_ms", "size_bytes")
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything and say what it would cost: some seconds, nothing recorded.")
@@ -134,8 +139,61 @@ def _estimate_rows(estimate: Estimate) -> list[tuple[str, str]]:
 def _search(joined: Joined, storage: str | None, as_json: bool, quiet: bool) -> None:
     from automl.search.study_run import run_study
 
-    spec = joined.spec
+    spec, space = joined.spec, joined.space
     url = storage_of(spec, storage)
     with connect(url) as store, shown_progress(spec.name, quiet or as_json) as on_progress:
-        summary = run_study(spec, joined.space, joined.target, store, study_folder(url, spec.name), on_progress)
-    raise NotImplementedError(summary, remark, print_json, print_text, FAILED, OK)
+        summary = run_study(
+            spec,
+            space,
+            joined.target,
+            store,
+            study_folder(url, spec.name),
+            on_progress,
+            enqueue=enqueued(joined),
+            cells=named_cells(joined) if spec.search.method == "sklearn_grid" else (),
+        )
+        facts = facts_of(summary.study, store)
+    for note in summary.notes:
+        remark(note, quiet)
+    if as_json:
+        print_json(_summary_values(summary, facts))
+    else:
+        print_front(facts)
+        _print_finalists(facts)
+        remark(_next_steps(facts), quiet or summary.interrupted or not facts.front)
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(OK if summary.front else FAILED)
+
+
+def _summary_values(summary: Summary, facts: StudyFacts) -> dict[str, Any]:
+    return {
+        "study": facts.name,
+        "interrupted": summary.interrupted,
+        "progress": summary.progress,
+        "front": [point_values(point) for point in facts.front],
+        "finalists": [point_values(point) for point in facts.points if point.role in ("finalist", "twin")],
+        "notes": summary.notes,
+    }
+
+
+def _print_finalists(facts: StudyFacts) -> None:
+    """Print what was retrained on all training data, with its test accuracy."""
+    from automl.views.wording import speed_words, title_words, value_words
+
+    finalists = [point for point in facts.points if point.role in ("finalist", "twin")]
+    rows = [
+        [title_words(point), *(value_words(name, point.value(name)) for name in FINALIST_FIGURES), speed_words(point)]
+        for point in finalists
+    ]
+    if rows:
+        print_text("")
+        columns = ("retrained on all training data", "test accuracy", "latency", "size", "against its twin")
+        print_table("", columns, rows)
+
+
+def _next_steps(facts: StudyFacts) -> str:
+    return (
+        f"\nNext: automl front {facts.name} --html front.html\n"
+        f"      automl export {facts.name} --best knee --out {facts.name}-knee"
+    )

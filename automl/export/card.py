@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from automl.candidate import TrainingPlan
 from automl.export.drawing import describe_stages
 from automl.export.manifest import Manifest
 from automl.outcome import Measurement
@@ -86,9 +87,15 @@ def _network(manifest: Manifest) -> list[str]:
         "## Network",
         "![The cells](cell.svg)",
         "",
-        f"{describe_stages(candidate)}. Trained {taught}: {candidate.training}.",
+        f"{describe_stages(candidate)}.",
+        f"Trained {taught}: {_training(candidate.training)}.",
         "",
     ]
+
+
+def _training(plan: TrainingPlan) -> str:
+    words = {name: value for name, value in vars(plan).items() if name != "optimizer"}
+    return ", ".join([plan.optimizer, *(f"{name.replace('_', ' ')} {value:g}" for name, value in words.items())])
 
 
 def _use(manifest: Manifest) -> list[str]:

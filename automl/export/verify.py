@@ -21,6 +21,7 @@ LATENCY_TOLERANCE = 0.05  # of the ratio to the control, between two sessions on
 WIDEST_INTERVAL = 0.10  # half width; beyond it, overlapping intervals say nothing
 SAME_DEVICE_IMAGES = 1  # answers that may differ on the same device
 OTHER_DEVICE_SHARE = 0.002  # of the answers: kernels of another CPU round differently
+SHOWN = 16  # digits of a hash
 SESSIONS = 2  # a timing that does not hold is repeated once, since a neighbour may have disturbed it
 
 
@@ -111,22 +112,24 @@ def _check_files(folder: Path, manifest: Manifest) -> list[Check]:
 
 
 def _check_file(path: Path, record: FileRecord) -> Check:
-    expected = f"SHA-256 {record.sha256[:16]}, {record.size_bytes} bytes"
+    expected = f"SHA-256 {record.sha256[:SHOWN]}"
     if not path.is_file():
         return Check(path.name, False, expected, "no such file", "exact")
     found = file_record(path)
-    return Check(
-        path.name, found == record, expected, f"SHA-256 {found.sha256[:16]}, {found.size_bytes} bytes", "exact"
-    )
+    return Check(path.name, found == record, expected, f"SHA-256 {found.sha256[:SHOWN]}", "exact")
 
 
 def _check_data(manifest: Manifest, dataset: Dataset) -> list[Check]:
-    pairs = (
+    digests = (
         ("data", manifest.data.digest, dataset.digest),
         ("split", manifest.data.split_digest, dataset.split_digest),
-        ("classes", ", ".join(manifest.classes), ", ".join(dataset.classes)),
     )
-    return [Check(name, expected == got, expected[:60], got[:60], "exact") for name, expected, got in pairs]
+    checks = [
+        Check(name, expected == got, f"SHA-256 {expected[:SHOWN]}", f"SHA-256 {got[:SHOWN]}", "exact")
+        for name, expected, got in digests
+    ]
+    classes = [", ".join(names) for names in (manifest.classes, dataset.classes)]
+    return [*checks, Check("classes", classes[0] == classes[1], classes[0], classes[1], "exact")]
 
 
 def _check_consistency(manifest: Manifest) -> list[Check]:
@@ -139,8 +142,7 @@ def _check_consistency(manifest: Manifest) -> list[Check]:
     if latency is not None:
         product = manifest.control.ratio.value * manifest.control.reference_ms
         holds = abs(latency.value - product) <= 1e-6 * product
-        text = "ratio x control reference"
-        checks.append(Check("latency_ms", holds, f"{latency.value:.6g} ms", f"{product:.6g} ms ({text})", "1e-6"))
+        checks.append(Check("latency_ms", holds, f"{latency.value:.6g}", f"{product:.6g} = ratio x reference", "1e-6"))
     return checks
 
 
@@ -176,7 +178,7 @@ def _weight(split: Split, name: str) -> float:
 def _check_latency(folder: Path, manifest: Manifest, target: Target, same_device: bool) -> Check:
     control = manifest.control
     expected = _show(control.ratio)
-    tolerance = f"{LATENCY_TOLERANCE:.0%}, or overlapping intervals"
+    tolerance = f"{LATENCY_TOLERANCE:.0%} or overlap"
     if not same_device:
         got = f"another device ({target.fingerprint}): latency cannot be compared"
         return Check("latency ratio", None, expected, got, tolerance)
@@ -195,4 +197,4 @@ def _time_again(folder: Path, manifest: Manifest, target: Target) -> Timing:
 
 
 def _show(ratio: Ratio) -> str:
-    return f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f}) of the control"
+    return f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f})"

@@ -58,7 +58,7 @@ def run_task(key: str, task: Task, context: Any) -> Completion:
     """Return the task's end; the one place where a crash of any kind is turned into a value."""
     try:
         return Completion(key, task(context))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return Completion(key, error=describe(error), traceback=traceback.format_exc())
 
 

@@ -31,7 +31,7 @@ class InlineExecutor:
         """Queue the task."""
         self._waiting.append((key, task))
 
-    def collect(self, timeout_s: float) -> list[Completion]:
+    def collect(self, timeout_s: float) -> list[Completion]:  # noqa: ARG002
         """Run the oldest task to its end, however long that takes, and return it."""
         if not self._waiting:
             return []

@@ -63,7 +63,7 @@ class Mirror:
         for pause_s in RETRY_AFTER_S:
             try:
                 self._follow(url, name)
-            except Exception as error:  # whatever befalls Optuna's tables must not end the search
+            except Exception as error:  # noqa: BLE001 (whatever befalls Optuna's tables must not end the search)
                 self.fault = f"{type(error).__name__}: {error}"
                 self._ended.wait(pause_s)
             else:

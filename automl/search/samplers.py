@@ -57,7 +57,7 @@ class Proposal:
     """A point of the space, what the sampler must remember with it (JSON values), and whether it was enqueued."""
 
     point: Point
-    sampler_state: dict[str, Any]
+    sampler_state: Mapping[str, Any]
     enqueued: bool = False
 
 
@@ -102,13 +102,11 @@ def _nsga2(plan: SamplerPlan, view: RecordView, number: int) -> Iterator[Proposa
     yield from _draws(plan, study, space, sampler, number, now)
 
 
-def _generation(view: RecordView) -> dict[str, Any]:
+def _generation(view: RecordView) -> Mapping[str, Any]:
+    """Return the state of the youngest generation."""
     states = [trial.sampler_state for trial in view.trials if "generation" in trial.sampler_state]
-    return (
-        max(states, key=lambda state: int(state["generation"]))
-        if states
-        else {"generation": 0, "parents": [], "pending": []}
-    )
+    first = {"generation": 0, "parents": [], "pending": []}
+    return max(states, key=lambda state: int(state["generation"]), default=first)
 
 
 def _belongs(trial: TrialRecord, now: Mapping[str, Any]) -> bool:
@@ -129,16 +127,16 @@ def _tpe(plan: SamplerPlan, view: RecordView, number: int) -> Iterator[Proposal]
     yield from _draws(plan, study, space, sampler, number, {})
 
 
-def _random(plan: SamplerPlan, view: RecordView, number: int) -> Iterator[Proposal]:
+def _random(plan: SamplerPlan, _view: RecordView, number: int) -> Iterator[Proposal]:
     for draw in range(DRAWS):
         yield Proposal(plan.space.sample(np.random.default_rng([plan.seed, number, draw])), {})
 
 
-def _sklearn_random(plan: SamplerPlan, view: RecordView, number: int) -> Iterator[Proposal]:
+def _sklearn_random(plan: SamplerPlan, _view: RecordView, number: int) -> Iterator[Proposal]:
     yield Proposal(random_point(plan.space, _seed(plan, number, 0)), {})
 
 
-def _sklearn_grid(plan: SamplerPlan, view: RecordView, number: int) -> Iterator[Proposal]:
+def _sklearn_grid(plan: SamplerPlan, _view: RecordView, number: int) -> Iterator[Proposal]:
     assert plan.grid is not None, "the method sklearn_grid needs a declared grid"
     point = grid_point(plan.grid, plan.seed, number - len(plan.enqueue))
     if point is not None:
@@ -160,7 +158,7 @@ def _draws(
     space: Distributions,
     kind: Callable[[int], Any],
     number: int,
-    state: dict[str, Any],
+    state: Mapping[str, Any],
 ) -> Iterator[Proposal]:
     """Yield proposals of freshly seeded samplers; every draw stays in the study as a running trial.
 

@@ -40,10 +40,9 @@ from automl.space import Point, SearchSpace
 from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, TrialRecord, current_holder
 from automl.study_spec import INDECISIVE, StudySpec, open_dataset
 from automl.targets import Target, default_lane_folder
-from automl.targets.lanes import allowed_cores, core_plan
+from automl.targets.lanes import allowed_cores
 from automl.targets.probe import u8s8_saturates
 
-FINALISTS_SHARE = 0.2  # of budget.seconds is kept for the finalists
 TRAINING_SHARE = 0.7  # of a finalist's seconds is training; the rest is export, scoring and timing
 PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
 
@@ -73,6 +72,7 @@ class _Run:
     store: Store
     study: StudyRecord
     on_progress: OnProgress
+    lane_folder: Path | None = None
     notes: list[str] = field(default_factory=list)
     renewed: float = 0.0
 
@@ -109,6 +109,7 @@ def run_study(
     enqueue: Sequence[Point] = (),
     cells: Sequence[Point] = (),
     open_executor: OpenExecutor | None = None,
+    lane_folder: Path | None = None,
 ) -> Summary:
     """Run the study to its end, or go on where it was left.
 
@@ -122,6 +123,7 @@ def run_study(
         enqueue: points to evaluate first.
         cells: points whose architectures are the named cells of the method `sklearn_grid`.
         open_executor: makes the pool; None makes the one that the spec names.
+        lane_folder: where the locks of this machine's cores lie; None means one place for all studies of this user.
 
     Raises:
         InputError: where the data cannot be used, or the study exists with another spec or on another device.
@@ -132,10 +134,11 @@ def run_study(
     if finished is not None and finished.finished_at is not None and finished.spec["budget"] == study.spec["budget"]:
         return _summary(_Run(spec, space, target, store, study, on_progress), interrupted=False)
     store.take_lease(study.id, current_holder())
-    run = _Run(spec, space, target, store, study, on_progress)
+    run = _Run(spec, space, target, store, study, on_progress, lane_folder)
     try:
         store.reopen_study(study.id)
-        _run_steps(run, runs, _points(spec, space, enqueue, cells), open_executor or open_pool)
+        sampler = _sampler_plan(spec, space, enqueue, cells)
+        _run_steps(run, runs, sampler, open_pool if open_executor is None else open_executor)
         store.finish_study(study.id)
         return _summary(run, interrupted=False)
     except KeyboardInterrupt:
@@ -223,10 +226,10 @@ def _context(run: _Run, dataset: Dataset, runs: Path) -> EvaluationContext:
         runs=runs.resolve(),
         seed=spec.search.seed,
         teacher=None,
-        lane_folder=default_lane_folder(),
-        threads=1 if inline else max(1, len(core_plan().training) // workers),
+        lane_folder=default_lane_folder() if run.lane_folder is None else run.lane_folder,
+        threads=1 if inline else len(allowed_cores()),  # the teacher trains alone
         batch=spec.target.batch,
-        largest_code=63 if u8s8_saturates() else 127,
+        largest_code=64 if u8s8_saturates() else 127,
         finalist_epochs=spec.finalists.epochs,
         finalist_seconds=_finalist_seconds(spec, workers),
     )
@@ -236,7 +239,7 @@ def _finalist_seconds(spec: StudySpec, workers: int) -> float | None:
     if spec.budget.seconds is None:
         return None
     rounds = math.ceil((spec.finalists.count + 1) / workers)  # with the twin
-    return spec.budget.seconds * FINALISTS_SHARE * TRAINING_SHARE / rounds
+    return spec.budget.seconds * spec.finalists.share * TRAINING_SHARE / rounds
 
 
 def _teacher(run: _Run, context: EvaluationContext, executor: Executor) -> Teacher | None:
@@ -259,7 +262,7 @@ def _teacher(run: _Run, context: EvaluationContext, executor: Executor) -> Teach
     return teacher
 
 
-def _points(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point], cells: Sequence[Point]) -> SamplerPlan:
+def _sampler_plan(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point], cells: Sequence[Point]) -> SamplerPlan:
     method, seed = spec.search.method, spec.search.seed
     return SamplerPlan(
         space=space,
@@ -278,7 +281,7 @@ def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext) -> 
     budget, dataset, batch = run.spec.budget, context.dataset, run.spec.target.batch
     seconds = budget.seconds
     if seconds is not None:
-        seconds = max(0.0, seconds * (1 - FINALISTS_SHARE) - run.store.total_seconds(run.study.id, "teacher"))
+        seconds = max(0.0, seconds * (1 - run.spec.finalists.share) - run.store.total_seconds(run.study.id, "teacher"))
 
     def make_task(candidate: Candidate, known: Timing | None) -> Task:
         return EvaluateTask(candidate, known)

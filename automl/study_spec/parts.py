@@ -211,14 +211,14 @@ def _workers(value: object) -> int | str:
 
 
 class SearchSpec(Part):
-    """How candidates are proposed and where they run; `enqueue` names published cells to begin with."""
+    """How candidates are proposed and where they run; `enqueue` names known cells to begin with."""
 
     method: Literal["nsga2", "tpe", "random", "sklearn_grid", "sklearn_random"] = "nsga2"
     seed: Seed = 0
     population: Annotated[Whole, Field(ge=2)] = 12
     workers: Annotated[int | str, BeforeValidator(_workers)] = "auto"
     executor: Literal["ray", "inline"] = "ray"
-    enqueue: tuple[str, ...] = ()
+    enqueue: tuple[str | dict[str, int | float | str], ...] = ()
 
 
 class FinalistsSpec(Part):

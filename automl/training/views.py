@@ -40,6 +40,6 @@ def _shifted(pixels: np.ndarray, rng: np.random.Generator, *, mirror: bool) -> n
     rows: np.ndarray = rng.integers(0, 2 * reach + 1, count)[:, None] + np.arange(height)  # n x h
     columns: np.ndarray = rng.integers(0, 2 * reach + 1, count)[:, None] + np.arange(width)  # n x w
     if mirror:
-        flips: np.ndarray = rng.random(count) < 0.5
+        flips = rng.integers(0, 2, count) == 0
         columns = np.where(flips[:, None], columns[:, ::-1], columns)
     return np.asarray(padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]])

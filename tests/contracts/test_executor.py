@@ -45,7 +45,7 @@ class Add:
 
 
 def divide(context: Any) -> float:
-    return 1 / (context["base"] - 10)
+    return 1 / (int(context["base"]) - 10)
 
 
 def exhaust(context: Any) -> None:

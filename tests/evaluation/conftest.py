@@ -62,7 +62,18 @@ def target() -> TableTarget:
 def context(digits: Dataset, target: TableTarget, tmp_path: Path) -> EvaluationContext:
     controls = prepare_controls(target, digits, tmp_path, 1, {})
     return EvaluationContext(
-        dataset=digits, target=target, controls=controls, limits={},
-        objectives=("accuracy", "latency_ms", "size_bytes"), runs=tmp_path, seed=0, teacher=None, lane_folder=tmp_path / "lanes", threads=1, batch=1, largest_code=64,
-        finalist_epochs=2, finalist_seconds=None,
-    )  # fmt: skip
+        dataset=digits,
+        target=target,
+        controls=controls,
+        limits={},
+        objectives=("accuracy", "latency_ms", "size_bytes"),
+        runs=tmp_path,
+        seed=0,
+        teacher=None,
+        lane_folder=tmp_path / "lanes",
+        threads=1,
+        batch=1,
+        largest_code=64,
+        finalist_epochs=2,
+        finalist_seconds=None,
+    )

@@ -36,6 +36,7 @@ def main(folder: Path, trials: int, last: int, how: str) -> None:
     (folder / "runs").mkdir(exist_ok=True)
     store, executor = new_store(folder), RayExecutor(2)
     mirror = Mirror(store.url, "study", small_space(), OBJECTIVES, store.trials(1))
+    print(*executor.pids(), flush=True)
     try:
         drive(drive_plan(trials, make_task=make_task), store, executor, mirror, end)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from automl.candidate import (
     QuantizationPlan,
     TrainingPlan,
 )
-from automl.outcome import Artefact, Gain, Infeasible, Kind, Measured, Measurement, Outcome, Ratio, Timing
+from automl.outcome import Artefact, Gain, Infeasible, Kind, Measured, Measurement, Outcome, Ratio, Timing, state_of
 from automl.search.driver import Budget, DrivePlan
 from automl.search.executor import Task
 from automl.search.samplers import SamplerPlan
 from automl.space import Choice, Dimension, SearchSpace
-from automl.storage import Store, current_holder, open_store
+from automl.storage import Store, TrialRecord, current_holder, open_store
 
 OBJECTIVES = ("accuracy", "latency_ms", "size_bytes")
 LIMITS = {"latency_ms": 30.0}
@@ -128,6 +129,14 @@ class FakeTask:
 def fake_task(candidate: Candidate, known: Timing | None) -> Task:
     """Return the plain task of a candidate."""
     return FakeTask(candidate)
+
+
+def trial_of(number: int, candidate: Candidate) -> TrialRecord:
+    """Return the finished trial of a candidate, whatever its point is."""
+    now, outcome = datetime(2026, 1, 1, tzinfo=UTC), outcome_of(candidate)
+    state: Any = state_of(outcome)
+    candidate_hash = candidate.candidate_hash()
+    return TrialRecord(number, {}, candidate, candidate_hash, "shape", state, 1, None, {}, outcome, now, now, False)
 
 
 def sampler_plan(method: str = "nsga2", **changes: Any) -> SamplerPlan:

@@ -41,14 +41,14 @@ def run_driver(folder: Path, trials: int, last: int, how: str) -> subprocess.Com
     )  # fmt: skip
 
 
-def remains_of_ray() -> list[psutil.Process]:
-    """Return Ray's processes whose driver is gone: their session folder names it."""
+def remains_of_ray(workers: str) -> list[psutil.Process]:
+    """Return the given workers, as far as they live, and all processes of Ray whose driver is gone."""
     prefix = f"{tempfile.gettempdir()}/automl-ray-"
-    found = []
+    found = [psutil.Process(int(pid)) for pid in workers.split() if psutil.pid_exists(int(pid))]
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
         if prefix in line and not psutil.pid_exists(int(line.split(prefix)[1].split("-")[0])):
-            found.append(process)
+            found.append(process)  # its session folder names the driver
     return found
 
 
@@ -74,8 +74,9 @@ def test_drive_on_ray_fails_what_kills_its_worker_and_goes_on(tmp_path: Path, ex
 
 
 def test_drive_on_ray_killed_leaves_nothing_running_and_goes_on(tmp_path: Path) -> None:
-    assert run_driver(tmp_path, 14, 5, "kill").returncode == -9
-    _, alive = psutil.wait_procs(remains_of_ray(), timeout=GONE_S)
+    killed = run_driver(tmp_path, 14, 5, "kill")
+    assert killed.returncode == -9 and len(killed.stdout.split()) == 2
+    _, alive = psutil.wait_procs(remains_of_ray(killed.stdout), timeout=GONE_S)
     assert alive == []
     store = new_store(tmp_path)
     assert len(store.trials(1)) < 14
@@ -91,7 +92,9 @@ def test_drive_on_ray_killed_leaves_nothing_running_and_goes_on(tmp_path: Path) 
 
 def test_drive_on_ray_interrupted_ends_cleanly(tmp_path: Path) -> None:
     ended = run_driver(tmp_path, 14, 4, "interrupt")
-    assert (ended.returncode, ended.stdout.strip()) == (0, "interrupted")
-    assert remains_of_ray() == []
+    workers, said = ended.stdout.splitlines()
+    assert (ended.returncode, said) == (0, "interrupted")
+    _, alive = psutil.wait_procs(remains_of_ray(workers), timeout=GONE_S)
+    assert alive == []
     trials = new_store(tmp_path).trials(1)
     assert len(trials) >= 4 and all(trial.attempts <= 1 for trial in trials)

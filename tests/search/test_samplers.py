@@ -154,7 +154,7 @@ def test_propose_survives_failures_only(method: str) -> None:
 
 
 def test_propose_refuses_an_unknown_method() -> None:
-    with pytest.raises(InputError, match="search.method must be one of nsga2, tpe"):
+    with pytest.raises(InputError, match=r"search\.method must be one of nsga2, tpe"):
         propose(sampler_plan("annealing"), RecordView([], frozenset()), 0)
 
 

@@ -128,7 +128,10 @@ def test_space_from_spec_narrows() -> None:
         ({"space": {"widths": [16, 24]}}, "space.widths must be multiples of 16, .* but got 24"),
         ({"space": {"name": "resnets"}}, "space.name must be one of darts_cells, but got 'resnets'"),
         ({"space": {"fix": {"prune_9": 0.5}}}, "space.fix.prune_9 must be a dimension"),
-        ({"search": {"enqueue": ["amoeba"]}}, "search.enqueue must be one of darts_v1, darts_v2, but got 'amoeba'"),
+        (
+            {"search": {"enqueue": ["amoeba"]}},
+            "search.enqueue must be one of darts_v1, darts_v2, residual, but got 'amoeba'",
+        ),
         (
             {"space": {"fix": {"concat": 2}}, "search": {"enqueue": ["darts_v2"]}},
             "search.enqueue: darts_v2: .*concat must be one of .2., but got 4. Leave it out",
@@ -160,3 +163,28 @@ def test_describe_space_finds_most_width_stage_pairs_prunable() -> None:
     assert shapes[48, 0] == (48, 32, 16)
     assert facts.prunable_share() == pytest.approx(8 / 9)
     assert facts.size == SPACE.size()
+
+
+def test_enqueued_points_take_choices_of_other_dimensions() -> None:
+    (point,) = enqueued_points(SPACE, [{"genotype": "residual", "width": 16, "prune_*": 0.5, "bits_*": "w8a8"}])
+    candidate = SPACE.decode(point)
+    assert candidate.genotype.width == 16
+    assert candidate.quantization.pairs() == ((8, 8),) * 3
+    assert candidate.pruning.kept_widths == (16, 16, 32)
+    assert {edge.operation for node in candidate.genotype.normal.nodes for edge in node} == {
+        "conv_3x3",
+        "skip_connect",
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"width": 16}, "search.enqueue must be one of darts_v1, darts_v2, residual, but got None"),
+        ({"genotype": "darts_v2", "width": 17}, "width must be one of .*, but got 17"),
+        ({"genotype": "darts_v2", "colour": 1}, "colour must be a dimension of the space"),
+    ],
+)
+def test_enqueued_points_name_what_does_not_lie_in_the_space(entry: dict[str, int | str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        enqueued_points(SPACE, [entry])
