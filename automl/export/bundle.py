@@ -99,6 +99,7 @@ def make_manifest(source: BundleSource) -> Manifest:
         candidate=source.candidate,
         shape_key=source.shape_key,
         versions=source.versions,
+        epochs_trained=len({epoch.epoch for epoch in outcome.curve}),
     )
 
 

@@ -88,13 +88,13 @@ def _network(manifest: Manifest) -> list[str]:
         "![The cells](cell.svg)",
         "",
         f"{describe_stages(candidate)}.",
-        f"Trained {taught}: {_training(candidate.training)}.",
+        f"Trained {taught}: {_training(candidate.training, manifest.epochs_trained)}.",
         "",
     ]
 
 
-def _training(plan: TrainingPlan) -> str:
-    words = {name: value for name, value in vars(plan).items() if name != "optimizer"}
+def _training(plan: TrainingPlan, epochs: int) -> str:
+    words = {name: value for name, value in {**vars(plan), "epochs": epochs}.items() if name != "optimizer"}
     return ", ".join([plan.optimizer, *(f"{name.replace('_', ' ')} {value:g}" for name, value in words.items())])
 
 

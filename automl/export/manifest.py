@@ -87,7 +87,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a bundle says about itself."""
+    """All that a bundle says about itself.
+
+    `epochs_trained` counts the epochs that this file's weights saw: a finalist's differ from its candidate's.
+    """
 
     origin: Origin
     model: FileRecord
@@ -101,6 +104,7 @@ class Manifest:
     candidate: Candidate
     shape_key: str
     versions: Mapping[str, str]
+    epochs_trained: int
 
     def measurement(self, name: str) -> Measurement | None:
         """Return the named measurement, None where there is none."""
@@ -166,6 +170,7 @@ def _from_json(value: Mapping[str, Any]) -> Manifest:
         candidate_from_json(value["candidate"]),
         value["shape_key"],
         value["versions"],
+        int(value["epochs_trained"]),
     )
 
 

@@ -13,7 +13,7 @@ from automl.errors import InputError
 from automl.export.bundle import BundleSource, file_record, make_manifest, write_bundle
 from automl.export.manifest import manifest_to_json, read_manifest
 from automl.export.predict import predict, read_images
-from automl.outcome import Measurement
+from automl.outcome import Epoch, Measurement
 
 RUN_ALONE = """
 import runpy, sys
@@ -170,3 +170,10 @@ def test_file_record_is_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     record = file_record(tmp_path / "a")
     assert (record.sha256[:8], record.size_bytes) == ("ba7816bf", 3)
+
+
+def test_model_card_counts_the_epochs_that_the_file_saw(source: BundleSource, tmp_path: Path) -> None:
+    curve = tuple(Epoch("dense", epoch, 1.0, 1.0, 1e-3, 1.0) for epoch in range(23))
+    longer = replace(source, outcome=replace(source.outcome, curve=curve))
+    write_bundle(longer, tmp_path / "longer")
+    assert "epochs 23," in (tmp_path / "longer" / "README.md").read_text()
