@@ -175,5 +175,5 @@ def test_file_record_is_of_the_content(tmp_path: Path) -> None:
 def test_model_card_counts_the_epochs_that_the_file_saw(source: BundleSource, tmp_path: Path) -> None:
     curve = tuple(Epoch("dense", epoch, 1.0, 1.0, 1e-3, 1.0) for epoch in range(23))
     longer = replace(source, outcome=replace(source.outcome, curve=curve))
-    write_bundle(longer, tmp_path / "longer")
+    write_bundle(tmp_path / "longer", longer)
     assert "epochs 23," in (tmp_path / "longer" / "README.md").read_text()
