@@ -285,7 +285,7 @@ def newer_database(folder: Path) -> str:
     url = f"sqlite:///{folder}/newer.db"
     open_store(url).close()
     with sqlite3.connect(folder / "newer.db") as connection:
-        connection.execute("UPDATE schema_version SET version = 999")
+        connection.execute("UPDATE automl_schema_version SET version = 999")
     return url
 
 

@@ -9,7 +9,7 @@ the trials that were still open when it began (they count into it when they end,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from automl.outcome import OBJECTIVES
 from automl.search.grid import Grid, grid_point, random_point
 from automl.search.hearing import Heard, hear
 from automl.search.record_view import OPEN, RecordView
+from automl.search.twins import due_twin
 from automl.space import Point, SearchSpace
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Distributions = Mapping[str, "BaseDistribution"]
 
 _GENERATION = "NSGAIISampler:generation"  # where Optuna's sampler looks for it; a test holds it to that
 _ANY_TIME = datetime(2000, 1, 1)  # noqa: DTZ001 (no sampler looks at it, and Optuna wants it without a zone)
+TAKES_TWINS = ("nsga2", "tpe")  # the others are the bar: they propose what they say and nothing else
 DRAWS = 6  # a proposal that repeats a known candidate is drawn again; the last draw stands whatever it is
 
 
@@ -71,8 +73,11 @@ def propose(plan: SamplerPlan, view: RecordView, number: int) -> Proposal | None
         raise input_error("search.method", f"one of {', '.join(METHODS)}", plan.method)
     if number < len(plan.enqueue):
         return Proposal(dict(plan.enqueue[number]), {}, enqueued=True)
+    twin = due_twin(plan.space, plan.objectives, view) if plan.method in TAKES_TWINS else None
     last = None
     for last in METHODS[plan.method](plan, view, number):
+        if twin is not None:
+            return replace(last, point=twin)  # the sampler's state goes on as with a point of its own
         if plan.space.decode(last.point).candidate_hash() not in view.known:
             break
     return last

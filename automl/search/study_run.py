@@ -44,7 +44,7 @@ from automl.targets.lanes import allowed_cores
 from automl.targets.probe import u8s8_saturates
 
 TRAINING_SHARE = 0.7  # of a finalist's seconds is training; the rest is export, scoring and timing
-PACKAGES = ("automl-compressed", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
+PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
 
 OnProgress = Callable[[Progress], None]
 OpenExecutor = Callable[[StudySpec], Executor]

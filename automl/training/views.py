@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-VIEWS = 4
+VIEWS = 3
 
 
 def augmented_views(pixels: np.ndarray, augmentation: str, seed: int) -> np.ndarray:

@@ -13,6 +13,8 @@ from automl.views.wording import bytes_words
 
 STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # ticks of one decade when it is wide on the page
 
+SHARE_STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -61,6 +63,13 @@ def ticks(low: float, high: float) -> list[float]:
     return [value for value in values if low <= value <= high]
 
 
+def share_ticks(low: float, high: float) -> list[float]:
+    """Return at most ten round shares between `low` and `high`, none above 1: there is no 101 % accuracy."""
+    step = next((step for step in SHARE_STEPS if (high - low) / step <= 9), 0.2)
+    first, last = math.ceil(low / step), math.floor(min(high, 1.0) / step + 1e-9)
+    return [round(count * step, 6) for count in range(first, last + 1)]
+
+
 def axis(name: str, low: float, high: float, latency_kind: str = "measured") -> dict[str, Any]:
     """Return the Plotly axis for the quantity `name` between `low` and `high`; a latency's title says its kind."""
     scale = SCALES[name]
@@ -75,7 +84,8 @@ def axis(name: str, low: float, high: float, latency_kind: str = "measured") -> 
         "gridcolor": "rgba(128,128,128,.16)",
     }
     if not scale.log:
-        return layout | {"range": [low, high], "tickformat": ".1%" if high - low < 0.04 else ".0%"}
+        tickformat = ".1%" if high - low < 0.04 else ".0%"
+        return layout | {"range": [low, high], "tickvals": share_ticks(low, high), "tickformat": tickformat}
     values = ticks(low, high)
     words = [bytes_words(value) if name == "size_bytes" else f"{value:.6g}" for value in values]
     return layout | {
