@@ -45,6 +45,7 @@ from automl.targets.probe import u8s8_saturates
 
 TRAINING_SHARE = 0.7  # of a finalist's seconds is training; the rest is export, scoring and timing
 PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
+DATA = "data"  # beside the packages' versions: the digest of what the study was begun with
 
 OnProgress = Callable[[Progress], None]
 OpenExecutor = Callable[[StudySpec], Executor]
@@ -129,16 +130,21 @@ def run_study(
         InputError: where the data cannot be used, or the study exists with another spec or on another device.
         LeaseError: where another live driver runs the study.
     """
-    finished = store.find_study(spec.name)
-    study = _require(spec, target, store)
-    if finished is not None and finished.finished_at is not None and finished.spec["budget"] == study.spec["budget"]:
-        return _summary(_Run(spec, space, target, store, study, on_progress), interrupted=False)
+    known = store.find_study(spec.name)
+    if known is not None:
+        _check_same_device(known, target)
+        if known.finished_at is not None and known.spec == spec.to_json():
+            return _summary(_Run(spec, space, target, store, known, on_progress), interrupted=False)
+    on_progress(Progress("data"))
+    dataset = open_dataset(spec.data)  # before anything is recorded: what cannot be read must leave no study behind
+    if known is not None:
+        _check_same_data(known, dataset)
+    study = _require(spec, target, store, dataset)
     store.take_lease(study.id, current_holder())
     run = _Run(spec, space, target, store, study, on_progress, lane_folder)
     try:
-        store.reopen_study(study.id)
         sampler = _sampler_plan(spec, space, enqueue, cells)
-        _run_steps(run, runs, sampler, open_pool if open_executor is None else open_executor)
+        _run_steps(run, dataset, runs, sampler, open_pool if open_executor is None else open_executor)
         store.finish_study(study.id)
         return _summary(run, interrupted=False)
     except KeyboardInterrupt:
@@ -177,21 +183,31 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def _require(spec: StudySpec, target: Target, store: Store) -> StudyRecord:
-    study = store.require_study(
-        spec.name, spec.to_json(), spec.digest(), spec.search.seed, package_versions(), target.fingerprint,
-        spec.objectives, INDECISIVE,
-    )  # fmt: skip
+def _check_same_device(study: StudyRecord, target: Target) -> None:
     if study.device != target.fingerprint:
         remedy = "Latencies of different devices cannot share a front: choose another name for this one."
-        raise input_error(f"study {spec.name}: the device", study.device, target.fingerprint, remedy)
-    return study
+        raise input_error(f"study {study.name}: the device", study.device, target.fingerprint, remedy)
 
 
-def _run_steps(run: _Run, runs: Path, sampler: SamplerPlan, open_executor: OpenExecutor) -> None:
+def _check_same_data(study: StudyRecord, dataset: Dataset) -> None:
+    """Refuse to go on with other images than the study began with, though they lie at the same path."""
+    began = study.versions.get(DATA, dataset.digest)
+    if began != dataset.digest:
+        remedy = "Bring the old data back, or choose another name for a study of the new."
+        wanted = f"what it began with (SHA-256 {began[:16]})"
+        raise input_error(f"study {study.name}: the data", wanted, dataset.digest[:16], remedy)
+
+
+def _require(spec: StudySpec, target: Target, store: Store, dataset: Dataset) -> StudyRecord:
+    versions = {**package_versions(), DATA: dataset.digest}
+    return store.require_study(
+        spec.name, spec.to_json(), spec.digest(), spec.search.seed, versions, target.fingerprint,
+        spec.objectives, INDECISIVE,
+    )  # fmt: skip
+
+
+def _run_steps(run: _Run, dataset: Dataset, runs: Path, sampler: SamplerPlan, open_executor: OpenExecutor) -> None:
     """Do what the record lacks, step by step."""
-    run.begin("data")
-    dataset = open_dataset(run.spec.data)
     run.notes.extend(dataset.warnings)
     run.begin("controls")
     context = _context(run, dataset, runs)

@@ -146,12 +146,6 @@ class Store:
             self._guard(connection, study_id)
             studies.finish(connection, study_id, self._now())
 
-    def reopen_study(self, study_id: int) -> None:
-        """Take the study's finished mark away, as for a larger budget."""
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            studies.reopen(connection, study_id)
-
     # --- trials
 
     def add_trial(

@@ -44,7 +44,7 @@ def create(connection: Connection, draft: Draft, now: datetime) -> StudyRecord:
 
 
 def require(connection: Connection, draft: Draft, free_keys: Collection[str], now: datetime) -> StudyRecord:
-    """Return the study, made where there is none, with the spec of the draft where only free keys differ.
+    """Return the study, made where there is none; where free keys differ it takes the draft's spec and is unfinished.
 
     Raises:
         InputError: where it exists with another digest: one fault for each key that differs.
@@ -55,10 +55,12 @@ def require(connection: Connection, draft: Draft, free_keys: Collection[str], no
     if study.spec_digest != draft.spec_digest:
         raise _other_spec(study, draft, free_keys)
     changes = [f"{key} was {_show(old)}, is {_show(new)}" for key, old, new in differences(study.spec, draft.spec)]
+    if changes:  # under a new spec, such as a larger budget, it is not finished any more
+        reopened = {"spec": dict(draft.spec), "finished_at": None}
+        connection.execute(update(STUDY).where(STUDY.c.id == study.id).values(reopened))
     changes += [f"{key} was {old}, is {new}" for key, old, new in differences(study.versions, draft.versions)]
     if not changes:
         return study
-    connection.execute(update(STUDY).where(STUDY.c.id == study.id).values(spec=dict(draft.spec)))
     events.add(connection, study.id, EventRecord("changed", "; ".join(changes), None, now))
     return _must_find(connection, draft.name)
 
@@ -78,11 +80,6 @@ def finish(connection: Connection, study_id: int, now: datetime) -> None:
     """Mark the study as finished; the first mark stays."""
     unfinished = (STUDY.c.id == study_id) & STUDY.c.finished_at.is_(None)
     connection.execute(update(STUDY).where(unfinished).values(finished_at=now))
-
-
-def reopen(connection: Connection, study_id: int) -> None:
-    """Take the finished mark away."""
-    connection.execute(update(STUDY).where(STUDY.c.id == study_id).values(finished_at=None))
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

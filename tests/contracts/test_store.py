@@ -70,14 +70,19 @@ def test_require_study_stores_a_larger_budget_and_says_so(store: Store) -> None:
     assert [event.text for event in store.events(study.id)] == ["budget.trials was 9, is 99"]
 
 
-def test_finish_study_keeps_the_first_mark_until_reopened(store: Store, study: StudyRecord) -> None:
+def test_require_study_with_a_larger_budget_is_unfinished_again(store: Store) -> None:
+    study = store.create_study("a", {"budget": {"trials": 9}}, *FIELDS)
+    store.finish_study(study.id)
+    assert store.require_study("a", {"budget": {"trials": 9}}, *FIELDS).finished_at is not None
+    assert store.require_study("a", {"budget": {"trials": 99}}, *FIELDS).finished_at is None
+
+
+def test_finish_study_keeps_the_first_mark(store: Store, study: StudyRecord) -> None:
     store.finish_study(study.id)
     first = store.studies()[0].finished_at
     store.finish_study(study.id)
     assert first is not None
     assert store.studies()[0].finished_at == first
-    store.reopen_study(study.id)
-    assert store.studies()[0].finished_at is None
 
 
 def test_add_trial_records_an_open_trial(store: Store, study: StudyRecord) -> None:

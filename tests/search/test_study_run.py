@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from automl.data.dataset import Dataset
 from automl.errors import InputError, LeaseError
 from automl.outcome import Measured
 from automl.search.finalists import choose_finalists, choose_twin, run_all
@@ -19,7 +20,7 @@ from automl.search.progress import Progress
 from automl.search.study_run import Summary, run_study, worker_count
 from automl.space import SearchSpace
 from automl.storage import Holder, Store, TrialRecord, open_store
-from automl.study_spec import StudySpec, parse_study_spec
+from automl.study_spec import DataSpec, StudySpec, open_dataset, parse_study_spec
 from automl.targets.recorded import RecordedTarget
 from search_spaces.joint import enqueued_points, space_from_spec
 from tests.search.search_fakes import outcome_of, small_space, trial_of
@@ -137,6 +138,24 @@ def test_run_study_refuses_another_device(whole: tuple[Path, Summary]) -> None:
 def test_run_study_refuses_another_spec_of_that_name(whole: tuple[Path, Summary]) -> None:
     with pytest.raises(InputError, match=r"study tiny exists with another spec: training\.epochs"):
         run(whole[0], tiny_spec(5, training={"epochs": 2, "batch_size": 50}))
+
+
+def test_run_study_that_cannot_read_its_data_leaves_no_study_behind(tmp_path: Path) -> None:
+    spec = tiny_spec(1, data={"source": "npz", "path": str(tmp_path / "nothing.npz")})
+    with pytest.raises(InputError, match=r"nothing\.npz"):
+        run(tmp_path, spec)
+    assert open_store(f"sqlite:///{tmp_path / 'study.db'}").studies() == []
+
+
+def test_run_study_refuses_to_go_on_with_other_data(
+    monkeypatch: pytest.MonkeyPatch, whole: tuple[Path, Summary]
+) -> None:
+    def changed(spec: DataSpec) -> Dataset:
+        return replace(open_dataset(spec), digest="f" * 64)
+
+    monkeypatch.setattr("automl.search.study_run.open_dataset", changed)
+    with pytest.raises(InputError, match=r"the data must be what it began with .*, but got ffff"):
+        run(whole[0], tiny_spec(6))
 
 
 def test_run_study_refuses_a_study_that_a_live_driver_holds(tmp_path: Path) -> None:
