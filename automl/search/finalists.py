@@ -14,28 +14,39 @@ from automl.storage import TrialRecord
 
 MAX_RUNS = 3  # of a task whose worker dies each time
 COLLECT_S = 1.0
+NEARLY = 0.025  # of accuracy: what validation can hardly tell from the best, and a user might give for speed
 
 
 def choose_finalists(front: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
-    """Return at most `count` trials of the front: the most accurate, the knee, the fastest that compression made so.
+    """Return at most `count` trials of the front: the most accurate, the one that compression sped up most, the knee.
 
     More than three are filled up with the most accurate of the rest, those on the front of accuracy and latency first.
     """
     if not front:
         return []
-    compressed = [trial for trial in front if trial.candidate.is_compressed()]
-    wanted = [choose(front, "accuracy"), choose(front, "knee")]
-    wanted += [choose(compressed, "latency")] if compressed else [choose(front, "latency")]
+    wanted = [choose(front, "accuracy"), *most_sped_up(front), choose(front, "knee")]
     flat = front_mask(objective_losses(front, ("accuracy", "latency_ms")))
     rest = sorted(zip(front, flat, strict=True), key=lambda pair: (not pair[1], -_accuracy(pair[0])))
     wanted += [trial for trial, _ in rest]
     return list({trial.number: trial for trial in wanted}.values())[:count]
 
 
+def most_sped_up(front: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trial with the smallest ratio to its twin among those nearly as accurate as the best; none, or one."""
+    enough = max(_accuracy(trial) for trial in front) - NEARLY
+    ratios = {
+        trial.number: trial.outcome.gain.twin_ratio.value
+        for trial in front
+        if isinstance(trial.outcome, Measured) and trial.outcome.gain.twin_ratio is not None
+    }
+    near = [trial for trial in front if trial.number in ratios and _accuracy(trial) >= enough]
+    return sorted(near, key=lambda trial: (ratios[trial.number], trial.number))[:1]
+
+
 def choose_twin(finalists: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the finalist that is held against its uncompressed twin: the most accurate compressed one."""
-    compressed = [trial for trial in finalists if trial.candidate.is_compressed()]
-    return max(compressed, key=_accuracy) if compressed else None
+    """Return the finalist that is held against its uncompressed twin, trained alike: the one sped up most."""
+    found = most_sped_up(finalists) if finalists else []
+    return found[0] if found else None
 
 
 def run_all(

@@ -43,7 +43,7 @@ from automl.targets import Target, default_lane_folder
 from automl.targets.lanes import allowed_cores
 from automl.targets.probe import u8s8_saturates
 
-TRAINING_SHARE = 0.7  # of a finalist's seconds is training; the rest is export, scoring and timing
+TRAINING_SHARE = 0.9  # of a finalist's seconds is training; the rest is export, scoring and timing
 PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
 DATA = "data"  # beside the packages' versions: the digest of what the study was begun with
 

@@ -13,7 +13,7 @@ import pytest
 
 from automl.data.dataset import Dataset
 from automl.errors import InputError, LeaseError
-from automl.outcome import Measured
+from automl.outcome import Gain, Measured, Ratio
 from automl.search.finalists import choose_finalists, choose_twin, run_all
 from automl.search.inline import InlineExecutor
 from automl.search.progress import Progress
@@ -23,7 +23,7 @@ from automl.storage import Holder, Store, TrialRecord, open_store
 from automl.study_spec import DataSpec, StudySpec, open_dataset, parse_study_spec
 from automl.targets.recorded import RecordedTarget
 from search_spaces.joint import enqueued_points, space_from_spec
-from tests.search.search_fakes import outcome_of, small_space, trial_of
+from tests.search.search_fakes import measurement, outcome_of, small_space, trial_of
 
 
 class Answers(Mapping[str, float]):
@@ -195,9 +195,24 @@ def test_choose_finalists_of_nothing_is_nothing() -> None:
     assert choose_twin([]) is None
 
 
-def test_choose_twin_takes_a_compressed_one() -> None:
-    twin = choose_twin(front())
-    assert twin is not None and twin.candidate.is_compressed()
+def with_figures(trial: TrialRecord, accuracy: float, ratio: float) -> TrialRecord:
+    assert isinstance(trial.outcome, Measured)
+    others = [each for each in trial.outcome.measurements if each.name != "accuracy"]
+    outcome = replace(
+        trial.outcome,
+        measurements=(measurement("accuracy", accuracy), *others),
+        gain=Gain("faster", Ratio(ratio, ratio, ratio), 0.5),
+    )
+    return replace(trial, outcome=outcome)
+
+
+def test_choose_twin_takes_the_one_sped_up_most_among_the_accurate() -> None:
+    poor, fast, slow = (
+        with_figures(trial, accuracy, ratio)
+        for trial, accuracy, ratio in zip(front(), (0.80, 0.89, 0.90), (0.1, 0.5, 0.7), strict=False)
+    )
+    assert choose_twin([poor, fast, slow]) == fast
+    assert fast in choose_finalists([poor, fast, slow], 2)
 
 
 def test_run_all_runs_each_task_to_its_end() -> None:
