@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from automl.candidate import Candidate
+from automl.candidate import Candidate, DistillationPlan
 from automl.evaluation.context import EvaluationContext, task_of
 from automl.evaluation.files import keep_file
 from automl.evaluation.ladder import Stopwatch, measured, nominal_files, time_trained, time_untrained
@@ -16,9 +17,14 @@ from automl.outcome import Measured
 from automl.training.loop import SoftTargets
 from automl.training.views import augmented_views
 
+UNTAUGHT = "trained without the teacher, which has seen less than half of these images"
+
 
 def finish(candidate: Candidate, context: EvaluationContext, role: str) -> Measured:
     """Return the measured figures of a candidate's final training; its accuracies are `test_accuracy` and so on.
+
+    A teacher that was trained on a subset for the search would hold back a student that sees all images, so it is left
+    out where it has seen less than half of them; the outcome's notes say so.
 
     Args:
         candidate: of the front; for role "twin" its uncompressed twin is trained, with the same budget.
@@ -32,6 +38,9 @@ def finish(candidate: Candidate, context: EvaluationContext, role: str) -> Measu
     if role == "twin":
         candidate = candidate.twin().canonical()
     watch, split, dataset = Stopwatch(), context.dataset.full_train, context.dataset
+    notes: tuple[str, ...] = ()
+    if candidate.distillation.alpha < 1.0 and not _knows_enough(context):
+        candidate, notes = replace(candidate, distillation=DistillationPlan(1.0, 1.0)), (UNTAUGHT,)
     recipe = Recipe(split, context.finalist_epochs, context.finalist_seconds, _soft_targets(candidate, context))
     with watch.stage("train"):
         network, curve, _ = train_candidate(candidate, task_of(dataset), recipe, context)
@@ -43,7 +52,16 @@ def finish(candidate: Candidate, context: EvaluationContext, role: str) -> Measu
         nominal = nominal_files(candidate, context, Path(folder))
         untrained = time_untrained(candidate, nominal, context)
         timings = time_trained(artefact, candidate, nominal, untrained, context, moment="finalist")
-    return measured(candidate, network, artefact, nominal, timings, scores, curve, context, watch)
+    outcome = measured(candidate, network, artefact, nominal, timings, scores, curve, context, watch)
+    return replace(outcome, notes=(*outcome.notes, *notes))
+
+
+def _knows_enough(context: EvaluationContext) -> bool:
+    """Tell whether there is a teacher that may teach finalists: the user's own, or one that saw most of the images."""
+    if context.teacher is None:
+        return False
+    seen, all_images = len(context.dataset.train.labels), len(context.dataset.full_train.labels)
+    return context.teacher.candidate is None or 2 * seen >= all_images
 
 
 def _soft_targets(candidate: Candidate, context: EvaluationContext) -> SoftTargets | None:

@@ -100,6 +100,7 @@ def make_manifest(source: BundleSource) -> Manifest:
         shape_key=source.shape_key,
         versions=source.versions,
         epochs_trained=len({epoch.epoch for epoch in outcome.curve}),
+        notes=outcome.notes,
     )
 
 

@@ -88,7 +88,8 @@ def _network(manifest: Manifest) -> list[str]:
         "![The cells](cell.svg)",
         "",
         f"{describe_stages(candidate)}.",
-        f"Trained {taught}: {_training(candidate.training, manifest.epochs_trained)}.",
+        f"Recipe: {taught}; {_training(candidate.training, manifest.epochs_trained)}.",
+        *(f"This file was {note}." for note in manifest.notes),
         "",
     ]
 

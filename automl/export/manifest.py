@@ -89,7 +89,8 @@ class Origin:
 class Manifest:
     """All that a bundle says about itself.
 
-    `epochs_trained` counts the epochs that this file's weights saw: a finalist's differ from its candidate's.
+    `epochs_trained` counts the epochs that this file's weights saw: a finalist's differ from its candidate's, and
+    `notes` say what else was different in its training.
     """
 
     origin: Origin
@@ -105,6 +106,7 @@ class Manifest:
     shape_key: str
     versions: Mapping[str, str]
     epochs_trained: int
+    notes: tuple[str, ...]
 
     def measurement(self, name: str) -> Measurement | None:
         """Return the named measurement, None where there is none."""
@@ -171,6 +173,7 @@ def _from_json(value: Mapping[str, Any]) -> Manifest:
         value["shape_key"],
         value["versions"],
         int(value["epochs_trained"]),
+        tuple(value["notes"]),
     )
 
 

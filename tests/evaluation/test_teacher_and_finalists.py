@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from automl.candidate import DistillationPlan
 from automl.errors import InputError
 from automl.evaluation import finish, named_teacher, prepare_controls, train_teacher
+from automl.evaluation.finalist import UNTAUGHT
 from automl.evaluation.scoring import wilson_interval
 from automl.evaluation.teacher import soft_targets_of
 from automl.training.views import augmented_views
@@ -46,6 +50,18 @@ def test_finish_trains_on_everything_and_scores_on_test(context, digits):
     assert outcome.value("test_accuracy") == (answers == digits.test.labels).mean()
     assert outcome.timings[-1].moment == "finalist"
     assert len(digits.full_train.labels) > len(digits.train.labels)
+
+
+@pytest.mark.parametrize(("seen", "taught"), [(320, False), (1000, True)])
+def test_finish_is_taught_only_by_a_teacher_that_saw_most_images(context, digits, seen, taught):
+    full = digits.full_train
+    known = replace(context, dataset=replace(digits, train=full.take(np.arange(seen))), finalist_epochs=1)
+    student = candidate(kept=(4, 8, 16), alpha=0.5, temperature=2.0, epochs=1)
+    teacher = train_teacher(LARGE, known, None, 1)
+    outcome = finish(student, replace(known, teacher=teacher), "finalist")
+    alone = finish(replace(student, distillation=DistillationPlan(1.0, 1.0)), known, "finalist")
+    assert (UNTAUGHT in outcome.notes) is not taught
+    assert (outcome.artefact != alone.artefact) is taught
 
 
 def test_finish_of_a_twin_is_uncompressed(context):
