@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,12 +148,13 @@ def _refuse_foreign_ray() -> None:
 
 
 def _session_folder() -> Path:
-    """Return this process's private folder with the token in it; folders of dead processes are swept away."""
+    """Return this process's private folder with the token in it; what dead drivers left behind is swept away."""
     root = Path(tempfile.gettempdir())
     if len(str(root)) > _LONGEST_ROOT:
         root = Path("/tmp")
     for folder in root.glob(f"{_PREFIX}*"):
         if not Path(f"/proc/{folder.name.split('-')[2]}").exists() and Path("/proc").exists():
+            end_orphans(folder)
             shutil.rmtree(folder, ignore_errors=True)
     mine = Path(os.environ.get(_TOKEN, "")).parent
     if mine.name.startswith(f"{_PREFIX}{os.getpid()}-") and mine.is_dir():
@@ -163,6 +165,17 @@ def _session_folder() -> Path:
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
     return folder
+
+
+def end_orphans(folder: Path) -> None:
+    """End the processes of a dead driver's session: agents of Ray outlive a driver that was killed as it started."""
+    import psutil
+
+    for process in psutil.process_iter(["environ"]):
+        environment = process.info["environ"]  # None where it may not be read
+        if environment is not None and environment.get(_TOKEN) == str(folder / "token"):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _start_ray(workers: int, folder: Path) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from automl.errors import AutomlError
 from automl.search.executor import Completion, Executor
 from automl.search.inline import InlineExecutor
-from automl.search.ray_pool import RayExecutor
+from automl.search.ray_pool import RayExecutor, end_orphans
 
 DEADLINE_S = 60.0
 
@@ -166,3 +168,19 @@ def test_ray_executor_runs_no_dashboard(ray_executor: RayExecutor) -> None:
 def test_ray_executor_refuses_a_ray_that_runs_already(ray_executor: RayExecutor) -> None:
     with pytest.raises(AutomlError, match="already running in this process"):
         RayExecutor(1)
+
+
+def test_end_orphans_ends_only_processes_of_that_session(tmp_path: Path) -> None:
+    token = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "dead" / "token")}
+    command = [sys.executable, "-c", "input()"]
+    orphan = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **token})
+    stranger = subprocess.Popen(command, stdin=subprocess.PIPE)
+    try:
+        end_orphans(tmp_path / "dead")
+        assert orphan.wait(10) == -signal.SIGKILL
+        assert stranger.poll() is None
+    finally:
+        orphan.kill()
+        stranger.kill()
+        orphan.communicate()
+        stranger.communicate()
