@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ def test_search_again_says_the_same_without_running(searched: Path, capsys: pyte
     summary = json.loads(capsys.readouterr().out)
     assert (summary["progress"]["trials"], summary["interrupted"]) == (2, False)
     assert summary["finalists"][0]["readings"]["test_accuracy"]["samples"] > 300
+
+
+def test_search_leaves_a_picture_and_a_bundle(searched: Path) -> None:
+    folder = searched / "tiny"
+    assert "plotly" in (folder / "front.html").read_text().lower()
+    manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+    content = (folder / "bundle" / "model.onnx").read_bytes()
+    assert manifest["origin"]["role"] == "finalist"
+    assert manifest["model"]["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_search_of_another_spec_under_one_name_exits_2(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:

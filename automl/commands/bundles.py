@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from automl.candidate import Candidate
     from automl.export.bundle import BundleSource
     from automl.export.manifest import Manifest
-    from automl.export.verify import Check
+    from automl.export.verify import Check, Verification
     from automl.outcome import Measured
     from automl.search.front import Choice
     from automl.storage import Store, StudyRecord, TrialRecord
@@ -60,14 +60,14 @@ def export(
     with connect_existing(storage) as store:
         record = pick_study(store, study)
         number = _chosen(store, record, best, max_latency_ms) if trial is None else trial
-        source = _source(store, record, number, trial is None, storage)
+        source = bundle_source(store, record, number, trial is None, storage)
     from automl.export.bundle import write_bundle
 
     manifest = write_bundle(out, source)
     if as_json:
         print_json({"bundle": str(out), "origin": manifest.origin, "measurements": manifest.measurements})
     else:
-        print_text(f"{out}: {_describe(manifest)}")
+        print_text(f"{out}: {describe_bundle(manifest)}")
         remark(f"Check it with: automl verify {out}", quiet)
 
 
@@ -75,6 +75,23 @@ def verify(
     bundle: options.Bundle, data: options.Data = None, as_json: options.Json = False, quiet: options.Quiet = False
 ) -> None:
     """Hash, score and time a bundle again, and say whether both of its numbers hold."""
+    verification = check_bundle(bundle, data)
+    if as_json:
+        print_json({"passed": verification.passed, "checks": verification.checks})
+    else:
+        if not quiet:
+            columns = ("check", "verdict", "recorded", "found", "tolerance")
+            print_table("", columns, [_check_row(check) for check in verification.checks])
+        print_text(f"{bundle}: {'verified' if verification.passed else 'NOT verified'}")
+    raise typer.Exit(OK if verification.passed else FAILED)
+
+
+def check_bundle(bundle: Path, data: Path | None) -> Verification:
+    """Return what verification found; `data` is where the data lies now, None where it always lay.
+
+    Raises:
+        InputError: where the bundle, its data or its target cannot be opened.
+    """
     from automl.export.manifest import read_manifest
     from automl.export.verify import reload_dataset, verify_bundle
     from automl.targets import open_target
@@ -84,15 +101,7 @@ def verify(
     target = open_target(
         manifest.target.name, batch=manifest.input.batch, channel_multiple=manifest.target.channel_multiple
     )
-    verification = verify_bundle(bundle, dataset, target)
-    if as_json:
-        print_json({"passed": verification.passed, "checks": verification.checks})
-    else:
-        if not quiet:
-            columns = ("check", "verdict", "recorded", "found", "tolerance")
-            print_table("", columns, [_check_row(check) for check in verification.checks])
-        print_text(f"{bundle}: {'verified' if verification.passed else 'NOT verified'}")
-    raise typer.Exit(OK if verification.passed else FAILED)
+    return verify_bundle(bundle, dataset, target)
 
 
 def predict(bundle: options.Bundle, images: Images, as_json: options.Json = False) -> None:
@@ -142,7 +151,12 @@ def _latency(trial: TrialRecord) -> float:
     return trial.outcome.value("latency_ms")
 
 
-def _source(store: Store, study: StudyRecord, number: int, retrained: bool, storage: str | None) -> BundleSource:
+def bundle_source(store: Store, study: StudyRecord, number: int, retrained: bool, storage: str | None) -> BundleSource:
+    """Return what a bundle is written from; with `retrained` the finalist's file of the trial, where there is one.
+
+    Raises:
+        InputError: where the trial was not measured, or its data cannot be read.
+    """
     from automl.evaluation import prepare_controls
     from automl.export.bundle import BundleSource, final_timing
     from automl.export.manifest import Origin, TargetRecord
@@ -184,7 +198,8 @@ def _network(store: Store, study: StudyRecord, number: int, retrained: bool) -> 
     return "trial", trial.candidate, trial.outcome
 
 
-def _describe(manifest: Manifest) -> str:
+def describe_bundle(manifest: Manifest) -> str:
+    """Return where the network comes from and its figures, on one line."""
     from automl.views.wording import value_words
 
     shown = [manifest.score_name("accuracy"), "latency_ms", "size_bytes"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automl.commands import options
+from automl.commands.delivery import deliver
 from automl.commands.exits import FAILED, INTERRUPTED, OK
 from automl.commands.front_table import facts_of, point_values, print_front
 from automl.commands.joining import connect, enqueued, join, load_spec, named_cells, storage_of, study_folder
@@ -15,6 +16,7 @@ from automl.commands.output import print_json, print_table, print_text, remark
 from automl.commands.progress import clock_words, shown_progress
 
 if TYPE_CHECKING:
+    from automl.commands.delivery import Delivery
     from automl.commands.estimate import Estimate
     from automl.commands.joining import Joined
     from automl.search.study_run import Summary
@@ -153,14 +155,16 @@ def _search(joined: Joined, storage: str | None, as_json: bool, quiet: bool) -> 
             cells=named_cells(joined) if spec.search.method == "sklearn_grid" else (),
         )
         facts = facts_of(summary.study, store)
+        ended = bool(summary.front) and not summary.interrupted
+        delivery = deliver(store, summary, facts, url) if ended else None
     for note in summary.notes:
         remark(note, quiet)
     if as_json:
-        print_json(_summary_values(summary, facts))
+        print_json({**_summary_values(summary, facts), "delivery": delivery})
     else:
         print_front(facts)
         _print_finalists(facts)
-        remark(_next_steps(facts), quiet or summary.interrupted or not facts.front)
+        _print_delivery(delivery, facts.name, quiet)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(OK if summary.front else FAILED)
@@ -192,8 +196,10 @@ def _print_finalists(facts: StudyFacts) -> None:
         print_table("", columns, rows)
 
 
-def _next_steps(facts: StudyFacts) -> str:
-    return (
-        f"\nNext: automl front {facts.name} --html front.html\n"
-        f"      automl export {facts.name} --best knee --out {facts.name}-knee"
-    )
+def _print_delivery(delivery: Delivery | None, study: str, quiet: bool) -> None:
+    if delivery is None:
+        return
+    print_text(f"\n{delivery.bundle}: {delivery.network}")
+    print_text(f"{delivery.bundle}: {'verified' if delivery.verified else 'NOT verified'}")
+    print_text(f"{delivery.page}: the picture of the front")
+    remark(f"\nOthers: automl export {study} --best accuracy|latency|knee --out DIR", quiet)
