@@ -49,7 +49,7 @@ def front_figure(facts: StudyFacts, x: str = "latency_ms", y: str = "accuracy", 
         yaxis=axis(y, *y_span) | {"domain": PLOT if strip else (0, 1)},
         yaxis2=STRIP_AXIS if strip else {"visible": False},
         shapes=limit_shapes(facts, x) + size_shapes(plane),
-        annotations=limit_notes(facts, x) + names(line, plane) + size_notes(plane) + _strip_notes(strip),
+        annotations=limit_notes(facts, x) + names(line, plane, x_span) + size_notes(plane) + _strip_notes(strip),
     )
 
 

@@ -14,6 +14,7 @@ from automl.views.style import INK, MUTED, diameters, rgba
 from automl.views.wording import bytes_words, value_words
 
 LIMIT_COLOUR = "#c0655f"
+NAME_WIDTH = 0.25  # of the plot: what a landmark's name takes up at most
 Drawing = dict[str, Any]
 
 
@@ -45,16 +46,19 @@ def limit_notes(facts: StudyFacts, x: str) -> list[Drawing]:
     ]
 
 
-def names(line: Sequence[PointFacts], plane: Plane) -> list[Drawing]:
-    """Name the landmarks of the front, above it, where no trial can be."""
+def names(line: Sequence[PointFacts], plane: Plane, x_span: tuple[float, float]) -> list[Drawing]:
+    """Name the landmarks of the front, above it, where no trial can be; inside the plot, which spans `x_span`."""
     marks = landmarks(line, plane.x, plane.y)
-    return [_name(point, word if len(line) > 1 else "the front", plane) for word, point in marks.items()]
+    low, high = (_place(plane.x, bound) for bound in x_span)
+    edge = low + NAME_WIDTH * (high - low)
+    return [_name(point, word if len(line) > 1 else "the front", plane, edge) for word, point in marks.items()]
 
 
-def _name(point: PointFacts, word: str, plane: Plane) -> Drawing:
+def _name(point: PointFacts, word: str, plane: Plane, edge: float) -> Drawing:
     height = value_words(plane.y, point.value(plane.y))
     text = f"{word}<br><b>{height}, {value_words(plane.x, point.value(plane.x))}</b>"
-    side = "left" if word in ("fastest", "the front") else "right"  # of the text, where its line ends
+    near_edge = _place(plane.x, point.value(plane.x)) < edge
+    side = "left" if near_edge or word in ("fastest", "the front") else "right"  # of the text, where its line ends
     return {
         "x": _place(plane.x, point.value(plane.x)),
         "y": point.value(plane.y),

@@ -147,3 +147,11 @@ def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     values = ticks(low, high)
     assert 1 <= len(values) <= 14
     assert all(low <= value <= high and math.isfinite(value) for value in values)
+
+
+def test_front_figure_keeps_the_names_of_points_at_the_left_edge_inside(facts: StudyFacts) -> None:
+    figure = front_figure(facts)
+    low, high = figure.layout.xaxis.range
+    named = [each for each in figure.layout.annotations if each.text is not None and "<br><b>" in each.text]
+    assert named
+    assert all(each.xanchor == "left" for each in named if each.x < low + 0.25 * (high - low))
