@@ -1,6 +1,6 @@
 # make search [SPEC=digits] [ARGS="--trials 20"]   the main job
 # make test [ARGS="tests/export"]                  the whole test suite
-# PIP_ARGS passes on to pip, such as a CPU-only torch: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# PIP_ARGS passes on to pip, such as a CPU-only torch: PIP_ARGS="--extra-index-url INDEX"
 
 PYTHON ?= python3
 SPEC ?= digits
