@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import torch
 from automl.candidate import Candidate, candidate_to_json
 from automl.errors import input_error
 from automl.evaluation.context import EvaluationContext, Teacher, task_of
-from automl.evaluation.files import keep_file
-from automl.evaluation.ladder import nominal_files, time_untrained
+from automl.evaluation.files import control_for, keep_file
 from automl.evaluation.scoring import file_measurements, score_file
 from automl.evaluation.weights import Recipe, train_candidate, trained_file
 from automl.models.network import Network, Task, build_network
 from automl.outcome import Artefact, Measurement
+from automl.targets.target import Contestant
 from automl.training.loop import SoftTargets, predict_logits
 from automl.training.views import augmented_views
 
@@ -116,10 +115,10 @@ def _load_network(path: Path, candidate: Candidate, task: Task) -> Network:
 def _deployed_figures(
     candidate: Candidate, network: Network, artefact: Artefact, context: EvaluationContext
 ) -> tuple[Measurement, ...]:
-    """Return the teacher's latency and size, timed like any candidate's."""
-    with tempfile.TemporaryDirectory(prefix="automl-") as folder:
-        nominal = nominal_files(candidate, context, Path(folder))
-        timing = time_untrained(candidate, nominal, context)
+    """Return the latency and size of the teacher's own trained file."""
+    key = candidate.shape_key(context.dataset.input_shape, len(context.dataset.classes), context.batch)
+    subject = Contestant(context.runs / artefact.path, artefact.sha256, key)
+    timing = context.target.compare(subject, control_for(candidate, context), None, "trained")
     return file_measurements(network, artefact, timing)
 
 

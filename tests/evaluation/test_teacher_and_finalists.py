@@ -24,6 +24,12 @@ def test_train_teacher_is_trained_once_and_then_read(context, monkeypatch):
     assert first.measurements == second.measurements
 
 
+def test_every_figure_of_the_teacher_is_that_of_its_file(context):
+    teacher = train_teacher(LARGE, context, None, 1)
+    assert {"accuracy", "latency_ms", "size_bytes"} <= {measurement.name for measurement in teacher.measurements}
+    assert {measurement.artefact for measurement in teacher.measurements} == {teacher.sha256}
+
+
 def test_soft_targets_of_the_search_images_are_the_stored_logits(context, digits):
     teacher = train_teacher(LARGE, context, None, 1)
     views = augmented_views(digits.train.pixels, digits.augmentation, context.seed)
