@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +54,7 @@ def probe_typical(joined: Joined) -> Typical:
     from automl.study_spec import open_dataset
 
     dataset, batch = open_dataset(joined.spec.data), joined.spec.target.batch
-    files = [_nominal(_network(one, dataset), batch, one.quantization.pairs()) for one in _sampled(joined)]
+    files = [_nominal(one, dataset, batch) for one in _sampled(joined)]
     with tempfile.TemporaryDirectory() as folder:
         latencies = [_latency(content, Path(folder), joined.target) for content in files]
     return Typical(float(np.median(latencies)), int(np.median([len(content) for content in files])))
@@ -119,10 +118,8 @@ def _network(candidate: Candidate, dataset: Dataset) -> Network:
     return build_network(candidate, task_of(dataset), pruned=True)
 
 
-def _nominal(network: Network, batch: int, precisions: Sequence[tuple[int, int]] = ((32, 32),) * 3) -> bytes:
-    from automl.models.export_graph import network_file
-
-    return network_file(network, precisions, ranges=None, largest_code=64, batch=batch)
+def _nominal(candidate: Candidate, dataset: Dataset, batch: int) -> bytes:
+    return _network(candidate, dataset).write(candidate.quantization, codes=None, largest_code=64, batch=batch)
 
 
 def _export_seconds(candidate: Candidate, dataset: Dataset, batch: int) -> float:
@@ -130,7 +127,7 @@ def _export_seconds(candidate: Candidate, dataset: Dataset, batch: int) -> float
     from automl.targets.timing import TimingRules
 
     started = time.monotonic()
-    _nominal(_network(candidate, dataset), batch, candidate.quantization.pairs())
+    _nominal(candidate, dataset, batch)
     rules = TimingRules()
     return time.monotonic() - started + rules.max_sittings * rules.sitting_seconds
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from automl.models.network import Network
+from automl.models.deployable import Deployable
 
 
-def l1_importance(network: Network) -> dict[str, torch.Tensor]:
+def l1_importance(network: Deployable) -> dict[str, torch.Tensor]:
     """Return the importance of each channel by coupled group: the L1 norm of its filters over the whole group.
 
     Li et al., "Pruning Filters for Efficient ConvNets" (2017), summed over every convolution that produces the
@@ -37,28 +37,18 @@ def kept_channels(importance: Mapping[str, torch.Tensor], widths: Mapping[str, i
     return kept
 
 
-def prune_network(network: Network, widths: Sequence[int]) -> Network:
-    """Return a new network of the given stage widths with the most important channels of `network`.
+def prune_network(network: Deployable, widths: Sequence[int]) -> Deployable:
+    """Return a new network of the given widths with the most important channels of `network`.
 
     Args:
         network: trained; left as it is.
-        widths: channels to keep by stage, none above the network's own.
+        widths: channels to keep, one for each stage (of a user's model: each group), none above the network's own.
 
     Raises:
         ValueError: where a width is below one or above the network's.
     """
-    for stage, (width, full) in enumerate(zip(widths, network.widths, strict=True)):
-        if not 1 <= width <= full:
-            raise ValueError(f"stage {stage}: the kept width must be between 1 and {full}, but got {width}")
-    pruned = Network(network.genotype, widths, network.task, network.dropout.p)
-    kept = kept_channels(l1_importance(network), pruned.group_widths())
-    state = dict(network.state_dict())
-    full_widths = network.group_widths()
-    for axis in network.coupled_axes():
-        if axis.parameter in state:
-            width = full_widths[axis.group]
-            index = torch.cat([kept[axis.group] + block * width for block in range(axis.blocks)])
-            state[axis.parameter] = state[axis.parameter].index_select(axis.axis, index)
-    pruned.load_state_dict(state)
-    pruned.train(network.training)
-    return pruned
+    full, asked = network.group_widths(), network.groups_kept(widths)
+    for group, width in asked.items():
+        if not 1 <= width <= full[group]:
+            raise ValueError(f"{group}: the kept width must be between 1 and {full[group]}, but got {width}")
+    return network.narrowed(kept_channels(l1_importance(network), asked))

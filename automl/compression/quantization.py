@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from automl.models.export_graph import INPUT, observed_file
-from automl.models.network import Network
+from automl.models.deployable import INPUT, Codes, Deployable
 from automl.models.number_formats import Range
 
 CALIBRATION_BATCH = 32
 
 
-def calibrate(network: Network, pixels: np.ndarray) -> dict[str, Range]:
+def calibrate(network: Deployable, pixels: np.ndarray) -> Codes:
     """Return the smallest and largest value at every site of the graph over the given images.
 
     The ranges are read from the exported floating-point graph itself, run by ONNX Runtime: what is calibrated is
@@ -29,7 +28,7 @@ def calibrate(network: Network, pixels: np.ndarray) -> dict[str, Range]:
 
     if len(pixels) < CALIBRATION_BATCH:
         raise ValueError(f"calibration needs at least {CALIBRATION_BATCH} images, but got {len(pixels)}")
-    file, sites = observed_file(network, CALIBRATION_BATCH)
+    file, sites = network.observed(CALIBRATION_BATCH)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -39,4 +38,4 @@ def calibrate(network: Network, pixels: np.ndarray) -> dict[str, Range]:
         values = session.run(list(sites), {INPUT: pixels[start : start + CALIBRATION_BATCH]})
         lows = np.minimum(lows, [value.min() for value in values])
         highs = np.maximum(highs, [value.max() for value in values])
-    return {site: Range(float(low), float(high)) for site, low, high in zip(sites, lows, highs, strict=True)}
+    return Codes({site: Range(float(low), float(high)) for site, low, high in zip(sites, lows, highs, strict=True)})

@@ -11,7 +11,7 @@ import numpy as np
 
 from automl.candidate import Candidate
 from automl.data.dataset import Dataset
-from automl.models.network import Task
+from automl.models.deployable import Task
 from automl.outcome import Measurement
 from automl.space import SearchSpace
 from automl.targets.target import Control, Target

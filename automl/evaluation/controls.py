@@ -11,15 +11,14 @@ from pathlib import Path
 
 import torch
 
-from automl.candidate import Cell, Edge, Genotype
+from automl.candidate import Cell, Edge, Genotype, QuantizationPlan
 from automl.data.dataset import Dataset
 from automl.evaluation.context import task_of
 from automl.evaluation.files import keep_file
-from automl.models.export_graph import network_file
 from automl.models.network import Network
 from automl.targets.target import Control, Target
 
-PRECISIONS = {"fp32": (32, 32), "int8": (8, 8)}
+PLANS = {"fp32": QuantizationPlan((32,) * 3, (32,) * 3), "int8": QuantizationPlan((8,) * 3, (8,) * 3)}
 CONTROL_SEED = 0
 
 
@@ -53,8 +52,8 @@ def prepare_controls(
     genotype = control_genotype()
     network = Network(genotype, genotype.stage_widths(), task_of(dataset))
     controls = {}
-    for kind, precision in PRECISIONS.items():
-        content = network_file(network, [precision] * 3, ranges=None, largest_code=64, batch=batch)
+    for kind, plan in PLANS.items():
+        content = network.write(plan, codes=None, largest_code=64, batch=batch)
         artefact = keep_file(content, runs, "controls")
         path = runs / artefact.path
         reference = references[kind] if kind in references else target.reference_ms(path, kind)

@@ -10,7 +10,6 @@ import torch
 
 from automl.candidate import Candidate
 from automl.evaluation.context import EvaluationContext, seed_of, task_of
-from automl.models.export_graph import network_file
 from automl.models.network import build_network
 from automl.outcome import Artefact
 from automl.targets.target import Contestant, Control
@@ -33,9 +32,7 @@ def nominal_file(candidate: Candidate, context: EvaluationContext) -> bytes:
     """Return the untrained candidate's file: the graph that its trained file will have, with other constants."""
     torch.manual_seed(seed_of(context.seed, candidate))
     network = build_network(candidate, task_of(context.dataset), pruned=True)
-    return network_file(
-        network, candidate.quantization.pairs(), ranges=None, largest_code=context.largest_code, batch=context.batch
-    )
+    return network.write(candidate.quantization, codes=None, largest_code=context.largest_code, batch=context.batch)
 
 
 def contestant(content: bytes, candidate: Candidate, context: EvaluationContext, folder: Path) -> Contestant:

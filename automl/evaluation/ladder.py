@@ -15,7 +15,7 @@ from automl.evaluation.context import EvaluationContext, task_of
 from automl.evaluation.files import contestant, control_for, keep_file, nominal_file
 from automl.evaluation.scoring import file_measurements, gain_over_twin, latency_measurement, score_file
 from automl.evaluation.weights import Recipe, table_lookup, train_candidate, trained_file
-from automl.models.network import Network
+from automl.models.deployable import Deployable
 from automl.outcome import Artefact, Epoch, Failed, Infeasible, Measured, Measurement, Outcome, Timing
 from automl.targets.target import Contestant
 from automl.training.loop import DivergedError
@@ -151,7 +151,7 @@ def violations(timing: Timing, size_bytes: int, limits: Mapping[str, float]) -> 
 
 
 def measured(
-    candidate: Candidate, network: Network, artefact: Artefact, nominal: Nominal, timings: tuple[Timing, ...],
+    candidate: Candidate, network: Deployable, artefact: Artefact, nominal: Nominal, timings: tuple[Timing, ...],
     scores: tuple[Measurement, ...], curve: tuple[Epoch, ...], context: EvaluationContext, watch: Stopwatch,
 ) -> Measured:  # fmt: skip
     """Return the outcome of a file that was trained, scored and timed; the last timing is the one that counts."""
@@ -173,7 +173,7 @@ def measured(
     )
 
 
-def _train(candidate: Candidate, context: EvaluationContext) -> tuple[Network, tuple[Epoch, ...], float]:
+def _train(candidate: Candidate, context: EvaluationContext) -> tuple[Deployable, tuple[Epoch, ...], float]:
     teacher = context.teacher
     soft = None if teacher is None or candidate.distillation.alpha == 1.0 else table_lookup(teacher.logits)
     split: Split = context.dataset.train

@@ -11,7 +11,7 @@ from automl.candidate import Candidate
 from automl.data.images import Split
 from automl.evaluation.context import EvaluationContext
 from automl.evaluation.weights import count_multiply_adds, count_parameters
-from automl.models.network import Network
+from automl.models.deployable import Deployable
 from automl.outcome import Artefact, Gain, Measurement, Timing
 
 RESOLUTION = 0.01  # of a ratio: two files closer than this are equally fast
@@ -54,7 +54,7 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def file_measurements(network: Network, artefact: Artefact, timing: Timing) -> tuple[Measurement, ...]:
+def file_measurements(network: Deployable, artefact: Artefact, timing: Timing) -> tuple[Measurement, ...]:
     """Return latency, size, parameters and multiply-adds of a file."""
     exact = {
         "size_bytes": (artefact.size_bytes, "bytes of the file"),

@@ -16,7 +16,8 @@ from automl.evaluation.context import EvaluationContext, Teacher, task_of
 from automl.evaluation.files import control_for, keep_file
 from automl.evaluation.scoring import file_measurements, score_file
 from automl.evaluation.weights import Recipe, train_candidate, trained_file
-from automl.models.network import Network, Task, build_network
+from automl.models.deployable import Deployable, Task
+from automl.models.network import Network, build_network
 from automl.outcome import Artefact, Measurement
 from automl.targets.target import Contestant
 from automl.training.loop import SoftTargets, predict_logits
@@ -113,7 +114,7 @@ def _load_network(path: Path, candidate: Candidate, task: Task) -> Network:
 
 
 def _deployed_figures(
-    candidate: Candidate, network: Network, artefact: Artefact, context: EvaluationContext
+    candidate: Candidate, network: Deployable, artefact: Artefact, context: EvaluationContext
 ) -> tuple[Measurement, ...]:
     """Return the latency and size of the teacher's own trained file."""
     key = candidate.shape_key(context.dataset.input_shape, len(context.dataset.classes), context.batch)

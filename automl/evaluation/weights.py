@@ -14,8 +14,8 @@ from automl.compression.pruning import prune_network
 from automl.compression.quantization import calibrate
 from automl.data.images import Split
 from automl.evaluation.context import EvaluationContext, seed_of
-from automl.models.export_graph import network_file
-from automl.models.network import Network, Task, build_network
+from automl.models.deployable import Deployable, Task
+from automl.models.network import build_network
 from automl.outcome import Epoch
 from automl.targets.lanes import training_slot
 from automl.training.loop import Schedule, SoftTargets, TrainingSet, train
@@ -37,7 +37,7 @@ class Recipe:
 
 def train_candidate(
     candidate: Candidate, task: Task, recipe: Recipe, context: EvaluationContext, threads: int = 1
-) -> tuple[Network, tuple[Epoch, ...], float]:
+) -> tuple[Deployable, tuple[Epoch, ...], float]:
     """Return the trained network at its kept widths, the learning curve, and the seconds of training.
 
     The unpruned network is trained first; then the least important channels go and training goes on along the same
@@ -58,8 +58,8 @@ def train_candidate(
 
 def _train_and_prune(
     candidate: Candidate, task: Task, data: TrainingSet, recipe: Recipe, seed: int, give_way: Callable[[], None]
-) -> tuple[Network, tuple[Epoch, ...]]:
-    def run(network: Network, first: float, last: float, phase: str) -> tuple[Epoch, ...]:
+) -> tuple[Deployable, tuple[Epoch, ...]]:
+    def run(network: Deployable, first: float, last: float, phase: str) -> tuple[Epoch, ...]:
         schedule = Schedule(recipe.epochs, first, last, recipe.seconds)
         return train(
             network, data, candidate.training, candidate.distillation, schedule, phase=phase, seed=seed,
@@ -67,7 +67,7 @@ def _train_and_prune(
         )  # fmt: skip
 
     torch.manual_seed(seed)
-    network = build_network(candidate, task, pruned=False)
+    network: Deployable = build_network(candidate, task, pruned=False)
     if not candidate.is_pruned():
         return network, run(network, 0.0, 1.0, "dense")
     dense = run(network, 0.0, DENSE_SHARE, "dense")
@@ -75,16 +75,14 @@ def _train_and_prune(
     return network, dense + run(network, DENSE_SHARE, 1.0, "pruned")
 
 
-def trained_file(network: Network, candidate: Candidate, split: Split, context: EvaluationContext) -> bytes:
+def trained_file(network: Deployable, candidate: Candidate, split: Split, context: EvaluationContext) -> bytes:
     """Return the deployable file of a trained network, calibrated on a seeded sample of its training images."""
-    ranges = None
+    codes = None
     if 8 in candidate.quantization.activation_bits:
         rng = np.random.default_rng([context.seed, 0xCA11])
         sample = rng.permutation(len(split.labels))[:CALIBRATION_IMAGES]
-        ranges = calibrate(network, split.pixels[sample])
-    return network_file(
-        network, candidate.quantization.pairs(), ranges=ranges, largest_code=context.largest_code, batch=context.batch
-    )
+        codes = calibrate(network, split.pixels[sample])
+    return network.write(candidate.quantization, codes=codes, largest_code=context.largest_code, batch=context.batch)
 
 
 def table_lookup(logits: np.ndarray) -> SoftTargets:
@@ -92,12 +90,12 @@ def table_lookup(logits: np.ndarray) -> SoftTargets:
     return lambda view, indices: logits[view][indices]
 
 
-def count_parameters(network: Network) -> int:
+def count_parameters(network: Deployable) -> int:
     """Return the number of trained parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_multiply_adds(network: Network) -> int:
+def count_multiply_adds(network: Deployable) -> int:
     """Return the multiply-adds of convolutions and linear layers for one image."""
     total = 0
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from automl.candidate import Candidate, Cell
+from automl.candidate import Candidate, Cell, Genotype
 
 FAMILIES: Mapping[str, str] = {"skip": "skip", "max": "pool", "avg": "pool", "sep": "separable", "dil": "dilated"}
 STYLE = """
@@ -56,6 +56,7 @@ class Box:
 def draw_cells(candidate: Candidate) -> str:
     """Return the normal and the reduction cell as an SVG document; nodes that reach no output are left out."""
     genotype = candidate.genotype
+    assert isinstance(genotype, Genotype), "a user's model has no cells"
     panels, top, width = [], float(MARGIN), 0.0
     for title, cell in (("Normal cell", genotype.normal), ("Reduction cell", genotype.reduction)):
         boxes = place_boxes(cell, top + 30)
@@ -79,7 +80,8 @@ def describe_stages(candidate: Candidate) -> str:
         f"{width}{f' of {full}' if width != full else ''} channels w{weights}a{activations}"
         for width, full, (weights, activations) in stages
     ]
-    return f"{genotype.cells} cells; stages: {', '.join(parts)}"
+    name = f"{genotype.cells} cells" if isinstance(genotype, Genotype) else genotype.name
+    return f"{name}; stages: {', '.join(parts)}"
 
 
 def place_boxes(cell: Cell, top: float) -> list[Box]:

@@ -6,43 +6,18 @@ pixels is part of the network, so that the deployed file takes what a camera giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from automl.candidate import Candidate, Cell, Genotype
-from automl.models.onnx_graph import GraphWriter, Tensor
-from automl.models.operations import OPERATIONS, ConvolutionNorm, OperationModule, StridedProjection, array
+from automl.candidate import STAGES, Candidate, Cell, Genotype
+from automl.models.deployable import Axis, Emitted, Task
+from automl.models.operations import OPERATIONS, ConvolutionNorm, OperationModule, StridedProjection
+from automl.models.writer import Tensor, Writer
 
 STRIDED_STEM_FROM = 28  # pixels: from here up the stem halves the image
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network is for: the shape of one raw image, the classes, and the pixels' mean and deviation by channel."""
-
-    input_shape: tuple[int, ...]
-    classes: int
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @property
-    def channels(self) -> int:
-        """Return the number of image channels; grey images have no channel axis."""
-        return self.input_shape[2] if len(self.input_shape) == 3 else 1
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a parameter or buffer, made of `blocks` equal runs of the channels of coupled group `group`."""
-
-    parameter: str
-    axis: int
-    group: str
-    blocks: int
 
 
 class CellModule(nn.Module):
@@ -74,7 +49,7 @@ class CellModule(nn.Module):
             states[index + 2] = torch.relu(first + second)
         return torch.cat([states[state] for state in self.cell.concat], dim=1)
 
-    def emit(self, writer: GraphWriter, before_last: Tensor, last: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, before_last: Tensor, last: Tensor, site: str) -> Tensor:
         """Write the cell."""
         states = {
             0: self.before_last.emit(writer, before_last, f"{site}.before_last"),
@@ -85,7 +60,7 @@ class CellModule(nn.Module):
                 self._edge(index, side).emit(writer, states[edge.source], f"{site}.{index}_{side}")
                 for side, edge in enumerate(self.cell.nodes[index])
             )
-            states[index + 2] = writer.add_rectified(first, second, f"{site}.{index}")
+            states[index + 2] = writer.add(first, second, f"{site}.{index}", activation="relu")
         return writer.concatenate([states[state] for state in self.cell.concat], f"{site}.concat")
 
     def _edge(self, index: int, side: int) -> OperationModule:
@@ -96,7 +71,7 @@ def _projection(inputs: int, outputs: int, *, rectify: bool) -> ConvolutionNorm:
     return ConvolutionNorm(inputs, outputs, 1, rectify=rectify)
 
 
-class Network(nn.Module):
+class Network(Emitted):
     """Stem, cells, global average pool, dropout, linear classifier."""
 
     mean: torch.Tensor
@@ -134,17 +109,17 @@ class Network(nn.Module):
             before_last, last = last, cell(before_last, last)
         return self.classifier(self.dropout(last.mean(dim=(2, 3))))  # type: ignore[no-any-return]
 
-    def emit(self, writer: GraphWriter, pixels: str, precisions: Sequence[tuple[int, int]], batch: int) -> str:
-        """Write the whole network; stem and classifier have the precision of their stage. Return the logits' name."""
-        x = _emit_normalisation(writer, pixels, self.task, batch)
+    def emit(self, writer: Writer, inputs: Any, precisions: Sequence[tuple[int, int]], batch: int) -> Any:
+        """Tell the whole network; stem and classifier have the precision of their stage. Return the logits."""
         writer.precision = precisions[0]
-        before_last = last = self.stem.emit(writer, writer.mark(x, "input", rectified=False), "stem")
+        x = writer.image(inputs, self.task.mean, self.task.deviation, (batch, *self.task.input_shape))
+        before_last = last = self.stem.emit(writer, x, "stem")
         for position, cell in enumerate(self.cells):
             assert isinstance(cell, CellModule)
             writer.precision = precisions[self.genotype.stage_of(position)]
             before_last, last = last, cell.emit(writer, before_last, last, f"cells.{position}")
         pooled = writer.global_average_pool(last, "pooled")
-        return writer.linear(pooled, array(self.classifier.weight), array(self.classifier.bias))
+        return writer.logits(pooled, self.classifier.weight, self.classifier.bias)
 
     def coupled_axes(self) -> Iterator[Axis]:
         """Yield every axis that must lose the same channels together.
@@ -176,27 +151,40 @@ class Network(nn.Module):
         cells = range(self.genotype.cells)
         return {"stem": self.widths[0]} | {f"cells.{i}": self.widths[self.genotype.stage_of(i)] for i in cells}
 
+    def groups_kept(self, kept_widths: Sequence[int]) -> dict[str, int]:
+        """Return the channels that each coupled group keeps: those of its stage."""
+        cells = range(self.genotype.cells)
+        return {"stem": kept_widths[0]} | {f"cells.{i}": kept_widths[self.genotype.stage_of(i)] for i in cells}
+
+    def narrowed(self, kept: Mapping[str, torch.Tensor]) -> Network:
+        """Return a new network with these channels of each group; a stage's groups keep equally many."""
+        stages = {0: len(kept["stem"])}
+        stages |= {self.genotype.stage_of(i): len(kept[f"cells.{i}"]) for i in range(self.genotype.cells)}
+        widths = [stages.get(stage, width) for stage, width in enumerate(self.widths)]
+        narrow = Network(self.genotype, widths, self.task, self.dropout.p)
+        state, full_widths = dict(self.state_dict()), self.group_widths()
+        for axis in self.coupled_axes():
+            if axis.parameter in state:
+                width = full_widths[axis.group]
+                index = torch.cat([kept[axis.group] + block * width for block in range(axis.blocks)])
+                state[axis.parameter] = state[axis.parameter].index_select(axis.axis, index)
+        narrow.load_state_dict(state)
+        narrow.train(self.training)
+        return narrow
+
+    def stage_ends(self) -> tuple[str, ...]:
+        """Return the last cell of each stage; the first stage of a shallow network may be the stem alone."""
+        ends = {0: "stem"} | {self.genotype.stage_of(i): f"cells.{i}" for i in range(self.genotype.cells)}
+        return tuple(ends[stage] for stage in range(STAGES))
+
 
 def _output_axes(name: str, value: torch.Tensor, group: str) -> Iterator[Axis]:
     if value.ndim:  # a counter of batches has no axis
         yield Axis(name, 0, group, 1)
 
 
-def _emit_normalisation(writer: GraphWriter, pixels: str, task: Task, batch: int) -> str:
-    """Write (pixels - mean) / deviation in `batch x channels x h x w`."""
-    height, width = task.input_shape[:2]
-    writer.precision = (32, 32)
-    x = writer.node("Cast", [pixels], to="FLOAT")
-    if task.channels == 1:
-        x = writer.node("Reshape", [x, writer.constant(np.array([batch, 1, height, width], np.int64))])
-    else:
-        x = writer.node("Transpose", [x], perm=[0, 3, 1, 2])
-    mean, deviation = (np.array(values, np.float32)[:, None, None] for values in (task.mean, task.deviation))
-    x = writer.node("Sub", [x, writer.constant(mean)])
-    return writer.node("Div", [x, writer.constant(deviation)])
-
-
 def build_network(candidate: Candidate, task: Task, *, pruned: bool) -> Network:
     """Return the candidate's network with fresh weights: at its kept widths if `pruned`, else at its full widths."""
+    assert isinstance(candidate.genotype, Genotype)
     widths = candidate.pruning.kept_widths if pruned else candidate.genotype.stage_widths()
     return Network(candidate.genotype, widths, task, candidate.training.dropout)

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from automl.candidate import QuantizationPlan
 
 from automl.models.number_formats import (
     ActivationCode,
@@ -25,22 +28,28 @@ from automl.models.number_formats import (
     smallest_weight_scale,
     weight_code,
 )
+from automl.models.writer import FLOAT, Tensor
 
-FLOAT = (32, 32)
+if TYPE_CHECKING:
+    from automl.models.deployable import Codes
+
 OPSET = 21
 IR_VERSION = 10
 NOMINAL_LINEAR = Range(-4.0, 4.0)
 NOMINAL_RECTIFIED = Range(0.0, 6.0)
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An activation: its float name, its site, the site whose code it shares, and whether a rectifier made it."""
-
-    name: str
-    site: str
-    code_site: str
-    rectified: bool
+RECTIFYING = ("relu", "relu6", "sigmoid", "hardsigmoid")
+SIXTH = {"alpha": 1 / 6, "beta": 0.5}
+ACTIVATION_NODES: Mapping[str, tuple[tuple[str, Mapping[str, object]], ...]] = {
+    "none": (),
+    "relu": (("Relu", {}),),
+    "relu6": (("Clip", {}),),
+    "hardswish": (("HardSwish", {}),),
+    "hardsigmoid": (("HardSigmoid", SIXTH),),
+    "sigmoid": (("Sigmoid", {}),),
+    "silu": (("Sigmoid", {}), ("Mul", {})),
+    "gelu": (("Gelu", {}),),
+    "tanh": (("Tanh", {}),),
+}
 
 
 @dataclass(frozen=True)
@@ -57,18 +66,20 @@ class GraphWriter:
     """Collect nodes and initializers; set `precision` to the (weight bits, activation bits) of what comes next.
 
     Args:
-        ranges: the range of each site; None means nominal ranges, which give the same graph.
+        codes: the range of each site and learned weight scales; None means nominal ranges: the same graph.
         largest_code: of 8-bit weights: 127, or 64 where the target's kernels saturate. Depthwise convolutions sum
             few products and keep 127.
+        plan: how weights are coded.
     """
 
-    def __init__(self, ranges: Mapping[str, Range] | None, largest_code: int) -> None:
+    def __init__(self, codes: Codes | None, largest_code: int, plan: QuantizationPlan) -> None:
         self.precision = FLOAT
         self.nodes: list[Node] = []
         self.initializers: dict[str, tuple[np.ndarray, str]] = {}
         self.sites: dict[str, str] = {}
-        self._ranges = ranges
+        self._codes = codes
         self._largest_code = largest_code
+        self._plan = plan
         self._dequantized: dict[str, str] = {}
         self._zeros: dict[tuple[int, str], str] = {}
 
@@ -107,47 +118,75 @@ class GraphWriter:
         """Return the name under which the current precision reads a tensor."""
         if self.precision[1] == 8 or tensor.site in self._dequantized:
             return self._dequantize(tensor)
-        return tensor.name
+        return str(tensor.value)
+
+    def image(self, pixels: Any, mean: Sequence[float], deviation: Sequence[float], shape: Sequence[int]) -> Tensor:
+        """Add (pixels - mean) / deviation in `batch x channels x h x w`."""
+        batch, height, width = shape[:3]
+        x = self.node("Cast", [pixels], to="FLOAT")
+        if len(shape) == 3:
+            x = self.node("Reshape", [x, self.constant(np.array([batch, 1, height, width], np.int64))])
+        else:
+            x = self.node("Transpose", [x], perm=[0, 3, 1, 2])
+        means, deviations = (np.array(values, np.float32)[:, None, None] for values in (mean, deviation))
+        x = self.node("Sub", [x, self.constant(means)])
+        x = self.node("Div", [x, self.constant(deviations)])
+        return self.mark(x, "input", rectified=False)
 
     def convolution(
-        self, x: Tensor, weight: np.ndarray, bias: np.ndarray, site: str, *, stride: int = 1, padding: int = 0,
-        dilation: int = 1, groups: int = 1, rectify: bool = False,
+        self, x: Tensor, weight: torch.Tensor, bias: torch.Tensor | None, site: str, *, stride: Sequence[int] = (1, 1),
+        padding: Sequence[int] = (0, 0), dilation: Sequence[int] = (1, 1), groups: int = 1, activation: str = "none",
     ) -> Tensor:  # fmt: skip
-        """Add a convolution (`out x in/groups x k x k` weights), and its rectifier where asked."""
+        """Add a convolution (`out x in/groups x kh x kw` weights), and its activation."""
         name = self.node(
-            "Conv", [self.read(x), *self._weights(x, weight, bias, groups)], kernel_shape=list(weight.shape[2:]),
-            strides=[stride] * 2, pads=[padding] * 4, dilations=[dilation] * 2, group=groups,
+            "Conv", [self.read(x), *self._weights(x, array(weight), _bias(weight, bias), site, groups)],
+            kernel_shape=list(weight.shape[2:]), strides=list(stride), pads=[*padding, *padding],
+            dilations=list(dilation), group=groups,
         )  # fmt: skip
-        if rectify:
-            name = self.node("Relu", [name])
-        return self.mark(name, site, rectified=rectify)
+        return self._activated(name, activation, site)
 
-    def linear(self, x: Tensor, weight: np.ndarray, bias: np.ndarray) -> str:
-        """Add a fully connected layer (`out x in` weights) and return the name of its float output."""
-        return self.node("Gemm", [self.read(x), *self._weights(x, weight, bias)], transB=1)
+    def linear(
+        self, x: Tensor, weight: torch.Tensor, bias: torch.Tensor | None, site: str, *, activation: str = "none"
+    ) -> Tensor:
+        """Add a fully connected layer (`out x in` weights), and its activation."""
+        return self._activated(self._gemm(x, weight, bias, site), activation, site)
 
-    def max_pool(self, x: Tensor, site: str, *, stride: int) -> Tensor:
-        """Add a 3x3 max pool."""
-        name = self.node("MaxPool", [self.read(x)], kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4)
+    def logits(self, x: Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+        """Add the last fully connected layer and return the name of its float output."""
+        return self._gemm(x, weight, bias, "logits")
+
+    def max_pool(self, x: Tensor, site: str, *, kernel: int = 3, stride: int = 1, padding: int = 1) -> Tensor:
+        """Add a max pool."""
+        shape = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        name = self.node("MaxPool", [self.read(x)], **shape)
         return self.mark(name, site, rectified=x.rectified, like=x)
 
-    def average_pool(self, x: Tensor, site: str, *, stride: int) -> Tensor:
-        """Add a 3x3 average pool that does not count its padding."""
-        name = self.node(
-            "AveragePool", [self.read(x)], kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4, count_include_pad=0
-        )
+    def average_pool(self, x: Tensor, site: str, *, kernel: int = 3, stride: int = 1, padding: int = 1) -> Tensor:
+        """Add an average pool that does not count its padding."""
+        shape = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        name = self.node("AveragePool", [self.read(x)], **shape, count_include_pad=0)
         return self.mark(name, site, rectified=x.rectified, like=x)
 
     def global_average_pool(self, x: Tensor, site: str) -> Tensor:
         """Add a global average pool and a flatten: `n x c x h x w` to `n x c`."""
         pooled = self.mark(self.node("GlobalAveragePool", [self.read(x)]), site, rectified=x.rectified, like=x)
-        flat = self.node("Flatten", [self.read(pooled)], axis=1)
-        return self.mark(flat, f"{site}.flat", rectified=x.rectified, like=x)
+        return self.flatten(pooled, f"{site}.flat")
 
-    def add_rectified(self, first: Tensor, second: Tensor, site: str) -> Tensor:
-        """Add max(0, first + second)."""
-        total = self.node("Add", [self.read(first), self.read(second)])
-        return self.mark(self.node("Relu", [total]), site, rectified=True)
+    def flatten(self, x: Tensor, site: str) -> Tensor:
+        """Add a flatten of all but the first axis."""
+        return self.mark(self.node("Flatten", [self.read(x)], axis=1), site, rectified=x.rectified, like=x)
+
+    def add(self, first: Tensor, second: Tensor, site: str, *, activation: str = "none") -> Tensor:
+        """Add the sum of two activations, and its activation."""
+        return self._activated(self.node("Add", [self.read(first), self.read(second)]), activation, site)
+
+    def multiply(self, first: Tensor, second: Tensor, site: str) -> Tensor:
+        """Add the product of two activations."""
+        return self._activated(self.node("Mul", [self.read(first), self.read(second)]), "none", site)
+
+    def activate(self, x: Tensor, activation: str, site: str) -> Tensor:
+        """Add an activation function on its own."""
+        return self._activated(self.read(x), activation, site)
 
     def concatenate(self, tensors: Sequence[Tensor], site: str) -> Tensor:
         """Add a concatenation along the channels; a single tensor stays as it is."""
@@ -156,22 +195,38 @@ class GraphWriter:
         name = self.node("Concat", [self.read(tensor) for tensor in tensors], axis=1)
         return self.mark(name, site, rectified=all(tensor.rectified for tensor in tensors))
 
+    def _gemm(self, x: Tensor, weight: torch.Tensor, bias: torch.Tensor | None, site: str) -> str:
+        inputs = [self.read(x), *self._weights(x, array(weight), _bias(weight, bias), site)]
+        return self.node("Gemm", inputs, transB=1)
+
+    def _activated(self, name: str, activation: str, site: str) -> Tensor:
+        """Return tensor `name` behind an activation function, as the activation of `site`."""
+        for kind, attributes in ACTIVATION_NODES[activation]:
+            if kind == "Clip":
+                bounds = [self.constant(np.asarray(bound, np.float32)) for bound in (0.0, 6.0)]
+                name = self.node("Clip", [name, *bounds])
+            elif kind == "Mul":  # x times what came of it
+                name = self.node("Mul", [self.nodes[-1].inputs[0], name])
+            else:
+                name = self.node(kind, [name], **attributes)
+        return self.mark(name, site, rectified=activation in RECTIFYING)
+
     def _dequantize(self, tensor: Tensor) -> str:
         """Return the tensor behind its quantize/dequantize pair, adding the pair the first time."""
         if tensor.site not in self._dequantized:
             code = self._code(tensor)
             parameters = [self.constant(np.asarray(code.scale)), self.constant(np.asarray(code.zero_point))]
-            quantized = self.node("QuantizeLinear", [tensor.name, *parameters])
+            quantized = self.node("QuantizeLinear", [tensor.value, *parameters])
             self._dequantized[tensor.site] = self.node("DequantizeLinear", [quantized, *parameters])
         return self._dequantized[tensor.site]
 
     def _code(self, tensor: Tensor) -> ActivationCode:
-        if self._ranges is None:
+        if self._codes is None:
             return activation_code(NOMINAL_RECTIFIED if tensor.rectified else NOMINAL_LINEAR)
-        return activation_code(self._ranges[tensor.code_site])
+        return activation_code(self._codes.ranges[tensor.code_site])
 
-    def _weights(self, x: Tensor, weight: np.ndarray, bias: np.ndarray, groups: int = 1) -> list[str]:
-        """Return the names of weight and bias in the current precision."""
+    def _weights(self, x: Tensor, weight: np.ndarray, bias: np.ndarray, site: str, groups: int = 1) -> list[str]:
+        """Return the names of weight and bias of the layer at `site` in the current precision."""
         weight_bits, activation_bits = self.precision
         if activation_bits == 8:
             return self._integer_weights(x, weight, bias, 127 if groups > 1 else self._largest_code)
@@ -202,6 +257,15 @@ class GraphWriter:
         return self.node("Mul", [restored, self.constant(scales)])
 
 
+def array(value: torch.Tensor) -> np.ndarray:
+    """Return a tensor as a contiguous float32 array."""
+    return np.ascontiguousarray(value.detach().cpu().float().numpy())
+
+
+def _bias(weight: torch.Tensor, bias: torch.Tensor | None) -> np.ndarray:
+    return np.zeros(len(weight), np.float32) if bias is None else array(bias)
+
+
 def packed_nibbles(codes: np.ndarray) -> bytes:
     """Return signed 4-bit codes two to a byte, the first one in the low half, as ONNX stores INT4."""
     nibbles = codes.ravel().astype(np.int8).view(np.uint8) & 0xF
@@ -210,8 +274,9 @@ def packed_nibbles(codes: np.ndarray) -> bytes:
 
 
 def serialize_graph(
-    writer: GraphWriter, *, input_name: str, input_shape: Sequence[int], outputs: Mapping[str, str], output_rank: int
-) -> bytes:
+    writer: GraphWriter, *, input_name: str, input_shape: Sequence[int], outputs: Mapping[str, str],
+    output_rank: int | None,
+) -> bytes:  # fmt: skip
     """Return the ONNX file of what the writer collected; equal graphs give equal bytes.
 
     Args:
@@ -219,7 +284,7 @@ def serialize_graph(
         input_name: of the one input, unsigned 8-bit pixels.
         input_shape: static, batch first.
         outputs: name of each float output -> name of the tensor that it shows.
-        output_rank: number of axes of every output.
+        output_rank: number of axes of every output; None where they differ.
 
     Raises:
         onnx.checker.ValidationError: if the graph is malformed: a defect of an emitter.
@@ -238,15 +303,17 @@ def serialize_graph(
             attributes["to"] = getattr(TensorProto, str(attributes["to"]))
         return helper.make_node(node.kind, node.inputs, [node.output], **attributes)
 
+    axes = None if output_rank is None else [None] * output_rank
     shown = [helper.make_node("Identity", [name], [output]) for output, name in outputs.items()]
     graph = helper.make_graph(
         [make_node(node) for node in writer.nodes] + shown,
         "network",
         [helper.make_tensor_value_info(input_name, TensorProto.UINT8, list(input_shape))],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None] * output_rank) for output in outputs],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, axes) for output in outputs],
         [tensor(name, value, stored_as) for name, (value, stored_as) in writer.initializers.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="automl")
     model.ir_version = IR_VERSION
-    onnx.checker.check_model(model)
+    if output_rank is not None:  # the checker knows no output of unknown rank; the runtime does
+        onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]

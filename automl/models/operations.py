@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from automl.models.onnx_graph import GraphWriter, Tensor
+from automl.models.writer import Tensor, Writer
 
 
 class ConvolutionNorm(nn.Module):
@@ -33,13 +32,12 @@ class ConvolutionNorm(nn.Module):
         x = self.norm(self.convolution(x))
         return torch.relu(x) if self.rectify else x
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write the folded convolution."""
         weight, bias = folded(self.convolution, self.norm)
-        return writer.convolution(
-            x, weight, bias, site, stride=self.convolution.stride[0], padding=int(self.convolution.padding[0]),
-            rectify=self.rectify,
-        )  # fmt: skip
+        layer, activation = self.convolution, "relu" if self.rectify else "none"
+        padding = (int(layer.padding[0]), int(layer.padding[1]))
+        return writer.convolution(x, weight, bias, site, stride=layer.stride, padding=padding, activation=activation)
 
 
 class Depthwise(nn.Conv2d):
@@ -66,13 +64,13 @@ class DepthwiseSeparable(nn.Module):
         """Map `n x c x h x w` to `n x c x h/stride x w/stride`."""
         return self.pointwise(self.depthwise(x))  # type: ignore[no-any-return]
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write both convolutions."""
         layer = self.depthwise
-        weight = array(layer.weight)
+        padding = (int(layer.padding[0]), int(layer.padding[1]))
         x = writer.convolution(
-            x, weight, np.zeros(len(weight), np.float32), f"{site}.depthwise", stride=layer.stride[0],
-            padding=int(layer.padding[0]), dilation=layer.dilation[0], groups=layer.groups,
+            x, layer.weight, None, f"{site}.depthwise", stride=layer.stride, padding=padding, dilation=layer.dilation,
+            groups=layer.groups,
         )  # fmt: skip
         return self.pointwise.emit(writer, x, site)
 
@@ -89,7 +87,7 @@ class SeparableTwice(nn.Module):
         """Map `n x c x h x w` to `n x c x h/stride x w/stride`."""
         return self.second(self.first(x))  # type: ignore[no-any-return]
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write both blocks."""
         return self.second.emit(writer, self.first.emit(writer, x, f"{site}.first"), site)
 
@@ -101,7 +99,7 @@ class MaxPool(nn.MaxPool2d):
         super().__init__(3, stride, 1)
         self.step = stride
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write the pool."""
         return writer.max_pool(x, site, stride=self.step)
 
@@ -113,7 +111,7 @@ class AveragePool(nn.AvgPool2d):
         super().__init__(3, stride, 1, count_include_pad=False)
         self.step = stride
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write the pool."""
         return writer.average_pool(x, site, stride=self.step)
 
@@ -121,7 +119,7 @@ class AveragePool(nn.AvgPool2d):
 class Skip(nn.Identity):
     """The state itself."""
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:  # noqa: ARG002 the table's form
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:  # noqa: ARG002 the table's form
         """Write nothing."""
         return x
 
@@ -138,7 +136,7 @@ class StridedProjection(nn.Module):
         """Map `n x inputs x h x w` to `n x outputs x h/2 x w/2`."""
         return self.projection(self.pool(x))  # type: ignore[no-any-return]
 
-    def emit(self, writer: GraphWriter, x: Tensor, site: str) -> Tensor:
+    def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write pool and convolution."""
         return self.projection.emit(writer, self.pool.emit(writer, x, f"{site}.pool"), site)
 
@@ -180,15 +178,15 @@ def depthwise_convolution(x: torch.Tensor, weight: torch.Tensor, stride: int, di
     return functional.conv2d(x, weight, None, stride, dilation * (reach - overhang), dilation, x.shape[1])
 
 
-def array(parameter: torch.Tensor) -> np.ndarray:
-    """Return a parameter as a contiguous float32 array."""
-    return np.ascontiguousarray(parameter.detach().cpu().float().numpy())
+def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight and bias of the convolution that does both (Jacob et al., 2018, eq. 14), in float32.
 
-
-def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias of the convolution that does both (Jacob et al., 2018, eq. 14), in float32."""
+    Gradients reach the convolution's weight and the norm's own parameters; its running statistics are constants.
+    """
     assert norm.running_var is not None and norm.running_mean is not None
-    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    weight = convolution.weight.detach().double() * scale[:, None, None, None]
-    bias = norm.bias.detach().double() - norm.running_mean.double() * scale
-    return array(weight), array(bias)
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    weight = convolution.weight.double() * scale[:, None, None, None]
+    bias = norm.bias.double() - norm.running_mean.double() * scale
+    if convolution.bias is not None:
+        bias = bias + convolution.bias.double() * scale
+    return weight.float(), bias.float()

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from automl.candidate import DistillationPlan, TrainingPlan
-from automl.models.network import Network
+from automl.models.deployable import Deployable
 from automl.outcome import Epoch
 
 NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
@@ -84,7 +84,7 @@ def distillation_loss(
 
 
 def train(
-    network: Network, data: TrainingSet, plan: TrainingPlan, distillation: DistillationPlan, schedule: Schedule,
+    network: Deployable, data: TrainingSet, plan: TrainingPlan, distillation: DistillationPlan, schedule: Schedule,
     *, phase: str, seed: int, between_steps: Callable[[], None] = lambda: None,
 ) -> tuple[Epoch, ...]:  # fmt: skip
     """Train in place along the schedule and return the curve; the network is left in evaluation mode.
@@ -135,7 +135,7 @@ class _Step:
 
 
 def _train_step(
-    network: Network, optimizer: torch.optim.Optimizer, pixels: torch.Tensor, labels: torch.Tensor,
+    network: Deployable, optimizer: torch.optim.Optimizer, pixels: torch.Tensor, labels: torch.Tensor,
     soft: torch.Tensor | None, plan: TrainingPlan, distillation: DistillationPlan, rate: float, epoch: int,
 ) -> _Step:  # fmt: skip
     started = time.perf_counter()
@@ -179,7 +179,7 @@ def _curve(records: Sequence[_Step], phase: str) -> tuple[Epoch, ...]:
     return tuple(curve)
 
 
-def recalibrate_norms(network: Network, data: TrainingSet, batch_size: int, seed: int) -> None:
+def recalibrate_norms(network: Deployable, data: TrainingSet, batch_size: int, seed: int) -> None:
     """Set the statistics of batch normalisation to plain means over some batches; leave evaluation mode on.
 
     Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021): the moving averages lag behind the weights, most of all
@@ -211,7 +211,7 @@ def _processor_flags() -> frozenset[str]:
     return frozenset(lines[0].split(":", 1)[1].split()) if lines else frozenset()
 
 
-def predict_logits(network: Network, pixels: np.ndarray, batch_size: int = 256) -> np.ndarray:
+def predict_logits(network: Deployable, pixels: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Return `n x classes` float32 logits in evaluation mode, by PyTorch (for teachers; scores come from files)."""
     network.eval()
     with torch.inference_mode():
@@ -219,7 +219,7 @@ def predict_logits(network: Network, pixels: np.ndarray, batch_size: int = 256) 
     return np.asarray(torch.cat(parts).float().numpy())
 
 
-def _optimizer(network: Network, plan: TrainingPlan) -> torch.optim.Optimizer:
+def _optimizer(network: Deployable, plan: TrainingPlan) -> torch.optim.Optimizer:
     """Weight decay acts on weights only, not on norms and biases."""
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]

@@ -60,5 +60,5 @@ def test_prune_network_to_its_own_widths_changes_nothing():
 
 @pytest.mark.parametrize("widths", [(0, 8, 16), (16, 8, 16)])
 def test_prune_network_refuses_impossible_widths(widths):
-    with pytest.raises(ValueError, match="stage 0: the kept width must be between 1 and 8"):
+    with pytest.raises(ValueError, match="the kept width must be between 1 and 8"):
         prune_network(network(), widths)

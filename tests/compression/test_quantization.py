@@ -13,7 +13,7 @@ def pixels(count: int) -> np.ndarray:
 
 def test_calibrate_sees_the_range_of_the_input():
     network = build_network(candidate(), GREY_TASK, pruned=True).eval()
-    ranges = calibrate(network, pixels(64))
+    ranges = calibrate(network, pixels(64)).ranges
     assert ranges["input"].low == pytest.approx((0 - 5) / 4)
     assert ranges["input"].high == pytest.approx((16 - 5) / 4)
 
@@ -24,7 +24,7 @@ def test_calibrate_sees_what_torch_computes_after_the_stem():
     with torch.inference_mode():
         x = (torch.from_numpy(images).float()[:, None] - network.mean) / network.deviation
         expected = network.stem(x)
-    ranges = calibrate(network, images)
+    ranges = calibrate(network, images).ranges
     assert ranges["stem"].high == pytest.approx(float(expected.max()), rel=1e-4)
     assert ranges["stem"].low == 0.0
 

@@ -12,7 +12,7 @@ from automl.candidate import (
     QuantizationPlan,
     TrainingPlan,
 )
-from automl.models.network import Task
+from automl.models.deployable import Codes, Deployable, Task
 
 EVERY_OPERATION = (
     "conv_3x3", "sep_conv_3x3", "max_pool_3x3", "avg_pool_3x3", "dil_conv_3x3", "dil_conv_5x5", "skip_connect",
@@ -36,3 +36,12 @@ def candidate(
     training = TrainingPlan("adamw", learning_rate, 5e-4, 64, epochs, 0.0, 0.0, 5.0)
     quantization = QuantizationPlan((bits[0],) * 3, (bits[1],) * 3)
     return Candidate(genotype, PruningPlan(kept), quantization, DistillationPlan(alpha, temperature), training)
+
+
+def network_file(
+    network: Deployable, precisions: list[tuple[int, int]], *, codes: Codes | None, largest_code: int, batch: int = 1,
+    **plan: object,
+) -> bytes:  # fmt: skip
+    weights, activations = zip(*precisions, strict=True)
+    quantization = QuantizationPlan(weights, activations, **plan)  # type: ignore[arg-type]
+    return network.write(quantization, codes=codes, largest_code=largest_code, batch=batch)

@@ -33,5 +33,5 @@ def test_folded_convolution_equals_convolution_and_norm():
     weight, bias = folded(module.convolution, module.norm)
     x = torch.randn(2, 3, 6, 6)
     expected = module(x).detach().numpy()
-    got = functional.conv2d(x, torch.from_numpy(weight), torch.from_numpy(bias), padding=1).numpy()
+    got = functional.conv2d(x, weight, bias, padding=1).detach().numpy()
     np.testing.assert_allclose(got, expected, atol=1e-5)

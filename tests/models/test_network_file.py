@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from automl.compression.quantization import calibrate
-from automl.models.export_graph import network_file
-from automl.models.network import Network, Task, build_network
-from tests.models.architectures import EVERY_OPERATION, GREY_TASK, candidate
+from automl.models.deployable import Task
+from automl.models.network import Network, build_network
+from tests.models.architectures import EVERY_OPERATION, GREY_TASK, candidate, network_file
 
 SHAPES = [(8, 8), (28, 28), (9, 11, 3)]
 
@@ -54,7 +54,7 @@ def images(shape: tuple[int, ...], count: int) -> np.ndarray:
 def test_float_file_equals_torch(shape):
     network = network_for(shape)
     pixels = images(shape, 4)
-    content = network_file(network, [(32, 32)] * 3, ranges=None, largest_code=127, batch=4)
+    content = network_file(network, [(32, 32)] * 3, codes=None, largest_code=127, batch=4)
     with torch.inference_mode():
         expected = network(torch.from_numpy(pixels)).numpy()
     np.testing.assert_allclose(session_of(content).run(None, {"pixels": pixels})[0], expected, atol=1e-5)
@@ -64,7 +64,7 @@ def test_float_file_equals_torch(shape):
 def test_every_operation_emits_what_torch_computes(operation):
     network = network_for((8, 8), (operation,) * 8)
     pixels = images((8, 8), 3)
-    content = network_file(network, [(32, 32)] * 3, ranges=None, largest_code=127, batch=3)
+    content = network_file(network, [(32, 32)] * 3, codes=None, largest_code=127, batch=3)
     with torch.inference_mode():
         expected = network(torch.from_numpy(pixels)).numpy()
     np.testing.assert_allclose(session_of(content).run(None, {"pixels": pixels})[0], expected, atol=1e-5)
@@ -75,10 +75,10 @@ def test_every_operation_emits_what_torch_computes(operation):
 )
 def test_nominal_and_calibrated_file_have_the_same_optimized_graph(precisions, tmp_path):
     network = network_for((8, 8))
-    ranges = calibrate(network, images((8, 8), 64))
+    codes = calibrate(network, images((8, 8), 64))
     untrained = build_network(candidate(), GREY_TASK, pruned=True)
-    nominal = network_file(untrained, precisions, ranges=None, largest_code=64)
-    calibrated = network_file(network, precisions, ranges=ranges, largest_code=64)
+    nominal = network_file(untrained, precisions, codes=None, largest_code=64)
+    calibrated = network_file(network, precisions, codes=codes, largest_code=64)
     graph = optimized_graph(nominal, str(tmp_path / "nominal.onnx"))
     assert graph == optimized_graph(calibrated, str(tmp_path / "calibrated.onnx"))
     assert abs(len(nominal) - len(calibrated)) < 64
@@ -86,8 +86,8 @@ def test_nominal_and_calibrated_file_have_the_same_optimized_graph(precisions, t
 
 def test_int8_graph_runs_every_convolution_in_integers(tmp_path):
     network = network_for((28, 28))
-    ranges = calibrate(network, images((28, 28), 64))
-    content = network_file(network, [(8, 8)] * 3, ranges=ranges, largest_code=64)
+    codes = calibrate(network, images((28, 28), 64))
+    content = network_file(network, [(8, 8)] * 3, codes=codes, largest_code=64)
     kinds = [kind for kind, _, _ in optimized_graph(content, str(tmp_path / "optimized.onnx"))]
     convolutions = [node for node in onnx.load_from_string(content).graph.node if node.op_type == "Conv"]
     assert kinds.count("QLinearConv") == len(convolutions)
@@ -97,8 +97,8 @@ def test_int8_graph_runs_every_convolution_in_integers(tmp_path):
 @pytest.mark.parametrize("bits", [4, 8, 16])
 def test_stored_weights_are_restored_when_the_session_is_made(bits, tmp_path):
     network = network_for((8, 8))
-    content = network_file(network, [(bits, 32)] * 3, ranges=None, largest_code=127)
-    plain = network_file(network, [(32, 32)] * 3, ranges=None, largest_code=127)
+    content = network_file(network, [(bits, 32)] * 3, codes=None, largest_code=127)
+    plain = network_file(network, [(32, 32)] * 3, codes=None, largest_code=127)
     graph = optimized_graph(content, str(tmp_path / "stored.onnx"))
     assert [kind for kind, _, _ in graph] == [
         kind for kind, _, _ in optimized_graph(plain, str(tmp_path / "plain.onnx"))
@@ -110,9 +110,9 @@ def test_stored_weights_are_restored_when_the_session_is_made(bits, tmp_path):
 def test_quantized_file_mostly_answers_as_the_float_file(bits, agreement):
     network = network_for((8, 8))
     pixels = images((8, 8), 64)
-    ranges = calibrate(network, pixels)
+    codes = calibrate(network, pixels)
     with torch.inference_mode():
         expected = network(torch.from_numpy(pixels)).argmax(dim=1).numpy()
-    content = network_file(network, [bits] * 3, ranges=ranges, largest_code=64, batch=64)
+    content = network_file(network, [bits] * 3, codes=codes, largest_code=64, batch=64)
     answers = session_of(content).run(None, {"pixels": pixels})[0].argmax(axis=1)
     assert (answers == expected).mean() >= agreement
