@@ -90,7 +90,8 @@ class UserModel:
     `digest` is 16 hex digits over its graph and its given weights. `groups` names the coupled groups of channels that
     must be pruned together, each after the first layer that produces it; `widths` are their full channels, `stages`
     the stage (0, 1, ...) that each belongs to. Bits and ratios are chosen by stage; there are `stage_count` of them,
-    some possibly without a group.
+    some possibly without a group. `kind` is how it becomes a file: "traced" (its graph is known and written by us),
+    "opaque" (a torch module that torch exports), "onnx" (a file already; nothing of it can be trained or pruned).
     """
 
     name: str
@@ -99,6 +100,7 @@ class UserModel:
     widths: tuple[int, ...]
     stages: tuple[int, ...]
     stage_count: int
+    kind: str = "traced"
 
     def stage_widths(self) -> tuple[int, ...]:
         """Return the unpruned width of each group in channels: what `PruningPlan.kept_widths` counts against."""

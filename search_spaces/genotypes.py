@@ -8,6 +8,7 @@ from automl.candidate import Cell, Edge
 from automl.errors import Fault, InputError, input_error
 from automl.space import Choice, Dimension, Point, SearchSpace
 from search_spaces.cells import CELL_KINDS, INPUTS, NODES, cell_choices
+from search_spaces.compression import PLAIN_CHOICES
 from search_spaces.quantization import PLAIN
 
 _SHORT = {"sep": "sep_conv_3x3", "skip": "skip_connect", "max": "max_pool_3x3", "avg": "avg_pool_3x3"}
@@ -64,7 +65,9 @@ def enqueue_point(space: SearchSpace, entry: Entry) -> Point:
     wanted: dict[str, Choice] = {"concat": NODES}
     for kind, cell in zip(CELL_KINDS, KNOWN[str(name)], strict=True):
         wanted.update(cell_choices(cell, kind))
-    others = {dimension.name: _plainest(dimension) for dimension in space.dimensions if dimension.name not in wanted}
+    others = {
+        dimension.name: plainest_choice(dimension) for dimension in space.dimensions if dimension.name not in wanted
+    }
     try:
         return space.point({**others, **wanted, **_spread(space, said)})
     except InputError as error:
@@ -83,7 +86,10 @@ def _spread(space: SearchSpace, said: Mapping[str, Choice]) -> dict[str, Choice]
     return spread
 
 
-def _plainest(dimension: Dimension) -> Choice:
+def plainest_choice(dimension: Dimension) -> Choice:
+    """Return the choice of a dimension that compresses nothing and is widest, deepest, or in the middle."""
+    if PLAIN_CHOICES.get(dimension.name) in dimension.choices:
+        return PLAIN_CHOICES[dimension.name]
     if dimension.group == "quantization":
         return PLAIN if PLAIN in dimension.choices else dimension.choices[0]
     if dimension.group in ("pruning", "distillation"):
@@ -91,14 +97,3 @@ def _plainest(dimension: Dimension) -> Choice:
     if dimension.group == "training":
         return dimension.choices[len(dimension.choices) // 2]
     return dimension.choices[-1]  # widths and cells rise
-
-
-def named_points(space: SearchSpace) -> dict[str, Point]:
-    """Return the point of every published genotype that lies in `space`, by name."""
-    points: dict[str, Point] = {}
-    for name in PUBLISHED:
-        try:
-            points[name] = enqueue_point(space, name)
-        except InputError:
-            continue
-    return points

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from automl.candidate import Candidate, Genotype
+from automl.combinations import TargetFacts, objections
 from automl.errors import Fault, InputError
 from automl.space import Choice, Dimension, Point, SearchSpace
 from search_spaces.cells import CELL_KINDS, cell_dimensions, concat_dimension, decode_cell
+from search_spaces.compression import (
+    PLAIN_CHOICES,
+    SETTINGS,
+    CompressionDecoder,
+    compression_dimensions,
+    compression_settings,
+    has_setting,
+)
 from search_spaces.distillation import decode_distillation, distillation_dimensions
-from search_spaces.genotypes import Entry, enqueue_point
-from search_spaces.pruning import StageShapes, decode_pruning, describe_shapes, pruning_dimensions, width_faults
+from search_spaces.genotypes import Entry, enqueue_point, plainest_choice
+from search_spaces.pruning import RATIOS, StageShapes, decode_pruning, describe_shapes, pruning_dimensions, width_faults
 from search_spaces.quantization import decode_quantization, quantization_dimensions, searchable_pairs
 from search_spaces.training import Levels, decode_training, training_choices, training_dimensions
 
@@ -26,9 +35,14 @@ class JointDecoder:
     channel_multiple: int
     constants: Mapping[str, Choice]
     optimizer: str
+    compression: CompressionDecoder = field(default_factory=CompressionDecoder)
 
     def __call__(self, choices: Mapping[str, Choice]) -> Candidate:
         """Return the candidate, not yet canonical."""
+        return self.compression(self.plain(choices), choices)
+
+    def plain(self, choices: Mapping[str, Choice]) -> Candidate:
+        """Return the candidate with every method at its default."""
         normal, reduction = (decode_cell(choices, kind) for kind in CELL_KINDS)
         genotype = Genotype(normal, reduction, int(choices["cells"]), int(choices["width"]))
         return Candidate(
@@ -51,6 +65,8 @@ def joint_space(
     temperatures: Sequence[float],
     training: Levels,
     optimizer: str,
+    ratios: Sequence[float] = RATIOS,
+    compression: CompressionDecoder = CompressionDecoder(),  # noqa: B008 a frozen value
 ) -> SearchSpace:
     """Return the joint space `name`.
 
@@ -64,6 +80,8 @@ def joint_space(
         temperatures: of the teacher's answers.
         training: the choices of each hyperparameter; more than one make a dimension.
         optimizer: of every training.
+        ratios: of channels that pruning may remove from a stage.
+        compression: the choices of methods, and what combines on the target.
 
     Raises:
         InputError: naming every fault of the arguments.
@@ -77,13 +95,14 @@ def joint_space(
         concat_dimension(),
         Dimension("cells", "architecture", tuple(sorted(set(cells))), ordered=True),
         Dimension("width", "architecture", tuple(sorted(set(widths))), ordered=True),
-        *pruning_dimensions(),
+        *pruning_dimensions(ratios),
         *quantization_dimensions(pairs),
         *distillation_dimensions(alphas, temperatures),
+        *compression_dimensions(compression.settings),
         *training_dimensions(training),
     )
     constants = {key: choices[0] for key, choices in training.items() if len(choices) == 1}
-    return SearchSpace(name, dimensions, JointDecoder(channel_multiple, constants, optimizer))
+    return SearchSpace(name, dimensions, JointDecoder(channel_multiple, constants, optimizer, compression))
 
 
 def _faults(name: str, widths: Sequence[int], channel_multiple: int, pairs: tuple[str, ...]) -> list[Fault]:
@@ -95,12 +114,17 @@ def _faults(name: str, widths: Sequence[int], channel_multiple: int, pairs: tupl
     return faults
 
 
-def space_from_spec(spec: Mapping[str, Any], formats: Iterable[tuple[int, int]]) -> SearchSpace:
+def space_from_spec(
+    spec: Mapping[str, Any],
+    formats: Iterable[tuple[int, int]],
+    facts: TargetFacts = TargetFacts(),  # noqa: B008
+) -> SearchSpace:
     """Return the space of a study, narrowed by its `space.fix` and `space.allow`.
 
     Args:
         spec: the resolved study as plain values: `StudySpec.to_json()`, or what the record keeps of it.
         formats: (weight bits, activation bits) that the study's target can execute.
+        facts: what combines on the target.
 
     Raises:
         InputError: naming every fault: of widths, names, narrowing, and cells in the queue outside the space.
@@ -115,9 +139,48 @@ def space_from_spec(spec: Mapping[str, Any], formats: Iterable[tuple[int, int]])
         temperatures=spec["distillation"]["temperatures"],
         training=training_choices(spec["training"]),
         optimizer=spec["training"]["optimizer"],
+        ratios=spec.get("pruning", {}).get("ratios", RATIOS),
+        compression=CompressionDecoder(compression_settings(spec), facts),
     ).narrow(spec["space"]["fix"], spec["space"]["allow"])
+    faults = inert_settings(space)
+    if faults:
+        raise InputError(faults)
     enqueued_points(space, spec["search"]["enqueue"])
     return space
+
+
+def inert_settings(space: SearchSpace) -> list[Fault]:
+    """Return a fault, with the reason, for each method that a study names alone and that no candidate can use."""
+    decoder = space.decode_choices
+    if not isinstance(decoder, JointDecoder):
+        return []
+    named = {name: given[0] for name, given in decoder.compression.settings.items() if len(given) == 1}
+    wanted = [name for name, choice in named.items() if choice != PLAIN_CHOICES[name]]
+    return [fault for name in wanted for fault in _inert(space, decoder, name, named[name])]
+
+
+def _inert(space: SearchSpace, decoder: JointDecoder, name: str, choice: Choice) -> list[Fault]:
+    """Return why the setting never acts: it is mended away, or has nothing to act on, whatever bits are chosen."""
+    plainest = {dimension.name: plainest_choice(dimension) for dimension in space.dimensions}
+    bits = [dimension for dimension in space.dimensions if dimension.name.startswith("bits_")]
+    reasons: dict[str, Fault] = {}
+    for pair in sorted({pair for dimension in bits for pair in dimension.choices}, key=str):
+        choices = plainest | {one.name: pair for one in bits if pair in one.choices} | most_pruned(space)
+        asked = decoder.compression.asked(decoder.plain(choices), choices).canonical()
+        section, key, _, _ = SETTINGS[name]
+        found = objections(asked, decoder.compression.facts, f"{section}.{key} {choice}")
+        if not found and has_setting(asked, name, choice):
+            return []
+        reasons |= {str(fault): fault for fault in found}
+    expected = "a method that some candidate of the space can use"
+    section, key, _, _ = SETTINGS[name]
+    nothing = Fault(f"{section}.{key}", expected, f"{choice}, for which the target's bits leave nothing to act on")
+    return list(reasons.values()) or [nothing]
+
+
+def most_pruned(space: SearchSpace) -> dict[str, Choice]:
+    """Return the strongest choice of every ratio, so that criteria and schedules have something to act on."""
+    return {one.name: one.choices[-1] for one in space.dimensions if one.name.startswith("prune_")}
 
 
 def enqueued_points(space: SearchSpace, entries: Sequence[Entry]) -> tuple[Point, ...]:
@@ -130,12 +193,23 @@ def enqueued_points(space: SearchSpace, entries: Sequence[Entry]) -> tuple[Point
     faults: list[Fault] = []
     for entry in entries:
         try:
-            points.append(enqueue_point(space, entry))
+            point = enqueue_point(space, entry)
+            points.append(point)
+            faults.extend(_objections(space, point, f"search.enqueue: {entry}"))
         except InputError as error:
             faults.extend(error.faults)
     if faults:
         raise InputError(faults)
     return tuple(points)
+
+
+def _objections(space: SearchSpace, point: Point, where: str) -> list[Fault]:
+    """Return why the methods that a point asks for do not combine, if they do not."""
+    decoder, choices = space.decode_choices, space.choices(point)
+    if not isinstance(decoder, JointDecoder):
+        return []
+    asked = decoder.compression.asked(decoder.plain(choices), choices).canonical()
+    return objections(asked, decoder.compression.facts, where)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ from pydantic import (
 from automl.outcome import OBJECTIVES
 
 INDECISIVE = ("name", "budget", "storage", "search.workers", "search.executor")  # may change when a study goes on
+LATER = (  # keys that a study's digest leaves out where they have their defaults: older studies do not know them
+    "model", "pruning", "quantization", "target.runtimes", "distillation.methods", "distillation.unlabelled",
+    "distillation.data", "teacher.others", "teacher.assistant", "data.length", "data.vocabulary",
+)  # fmt: skip
 
 
 def _no_truth(value: object) -> object:
@@ -103,14 +107,37 @@ BelowOne = _within("at least 0 and below 1", lambda value: 0 <= value < 1)
 Countable = _within("a whole number of at least 1", lambda value: value >= 1 and value == int(value))
 
 
+def _different(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not given or len(set(given)) < len(given):
+        raise ValueError("at least one choice, each once")
+    return given
+
+
+Different = AfterValidator(_different)
+Criteria = Annotated[
+    tuple[Literal["l1", "l2", "taylor", "sensitivity", "bn_scale", "geometric_median", "learned", "random"], ...],
+    Different,
+]
+Schedules = Annotated[tuple[Literal["one_shot", "iterative", "gradual", "adaptive"], ...], Different]
+Patterns = Annotated[tuple[Literal["unstructured", "2:4"], ...], Different]
+WeightCodings = Annotated[tuple[Literal["uniform", "codebook", "power_of_two"], ...], Different]
+Scales = Annotated[tuple[Literal["channel", "tensor"], ...], Different]
+Activations = Annotated[tuple[Literal["static", "dynamic"], ...], Different]
+Calibrations = Annotated[tuple[Literal["min_max", "percentile", "mse"], ...], Different]
+Awareness = Annotated[tuple[Literal["none", "qat", "lsq"], ...], Different]
+DistillationMethods = Annotated[tuple[Literal["response", "feature", "relation", "self"], ...], Different]
+Runtimes = Annotated[tuple[Literal["onnxruntime", "openvino"], ...], Different]
+
+
 class DataSpec(Part):
     """What to learn from, and how it is split; `seed` decides the splits and the subsets of the search.
 
     `resize` is the shorter side in pixels that images of a folder are brought to before a square is cut from their
-    centre. The limits keep a seeded, stratified subset for the search; finalists train on everything.
+    centre. The limits keep a seeded, stratified subset for the search; finalists train on everything. `length` (in
+    tokens) and `vocabulary` are those of text.
     """
 
-    source: Literal["digits", "npz", "folder"]
+    source: Literal["digits", "npz", "folder", "text"]
     path: Path | None = None
     validation: Share = 0.2
     test: Share = 0.2
@@ -119,6 +146,8 @@ class DataSpec(Part):
     validation_limit: Positive | None = None
     augmentation: Literal["shift", "shift_flip", "none"] = "shift"
     seed: Seed = 0
+    length: Annotated[Whole, Field(ge=4, le=4096)] | None = None
+    vocabulary: Annotated[Whole, Field(ge=64, le=1_000_000)] | None = None
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
@@ -126,16 +155,22 @@ class DataSpec(Part):
             raise ValueError("split so that validation + test are below 1")
         if self.resize is not None and self.source != "folder":
             raise ValueError("without resize where source is not folder")
+        if self.source != "text" and (self.length is not None or self.vocabulary is not None):
+            raise ValueError("without length and vocabulary where source is not text")
         return self
 
 
 class TargetSpec(Part):
-    """The device: cpu, cuda, or recorded:FILE. `channel_multiple` is what kept widths are rounded to."""
+    """The device: cpu, cuda, or recorded:FILE. `channel_multiple` is what kept widths are rounded to.
+
+    More than one of `runtimes` make the runtime that serves the file a dimension.
+    """
 
     name: str = "cpu"
     batch: Positive = 1
     channel_multiple: Positive = 16
-    runtime: Literal["onnxruntime"] = "onnxruntime"
+    runtime: Literal["onnxruntime"] = "onnxruntime"  # of the study's own measurements, such as a teacher's
+    runtimes: Runtimes = ("onnxruntime",)
 
 
 class SpaceSpec(Part):
@@ -146,6 +181,54 @@ class SpaceSpec(Part):
     cells: Annotated[tuple[Annotated[Whole, Field(ge=2, le=40)], ...], Field(min_length=1)] = (3, 4, 5)
     fix: dict[str, int | float | str] = {}
     allow: dict[str, tuple[int | float | str, ...]] = {}
+
+
+class ModelSpec(Part):
+    """The user's own model, searched in place of cells: a `package.module:factory`, an ONNX file or a model folder.
+
+    `weights` is a safetensors file or a state dict without code. `stages` gives prefixes of layer names, one for each
+    part whose ratio and bits are chosen together; without them they are found.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    weights: Path | None = None
+    stages: tuple[str, ...] | None = None
+
+
+Ratio = Annotated[Real, Field(ge=0, lt=1)]
+
+
+class PruningSpec(Part):
+    """What may be removed; each list with more than one entry is a dimension of the space.
+
+    `ratios` of channels by stage; how they are chosen (`criteria`) and over how many steps they go (`schedules`);
+    `drop` names operations or layers that may go whole, "" none; `sparsities` of single weights (the stored file's size
+    only) in `patterns`; `ranks` of 1x1 convolutions and linear layers; `separable` in place of dense convolutions.
+    """
+
+    ratios: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.0, 0.25, 0.5, 0.75)
+    criteria: Criteria = ("l1",)
+    schedules: Schedules = ("one_shot",)
+    drop: Annotated[tuple[str, ...], Field(min_length=1)] = ("",)
+    sparsities: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.0,)
+    patterns: Patterns = ("unstructured",)
+    ranks: Annotated[tuple[Annotated[Real, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
+    separable: Annotated[tuple[bool, ...], Field(min_length=1)] = (False,)
+
+
+class QuantizationSpec(Part):
+    """How weights and activations are coded; each list with more than one entry is a dimension of the space.
+
+    Which bits there are is the target's; `pairs` keeps some of them ("w8a8").
+    """
+
+    pairs: tuple[str, ...] | None = None
+    weights: WeightCodings = ("uniform",)
+    scales: Scales = ("channel",)
+    activations: Activations = ("static",)
+    blocks: Annotated[tuple[Annotated[Whole, Field(ge=0, le=1024)], ...], Field(min_length=1)] = (0,)
+    calibrations: Calibrations = ("min_max",)
+    training: Awareness = ("none",)
 
 
 class TrainingSpec(Part):
@@ -162,10 +245,21 @@ class TrainingSpec(Part):
 
 
 class DistillationSpec(Part):
-    """Choices of alpha x hard + (1 - alpha) x T^2 x soft; alpha 1 means no teacher."""
+    """Choices of alpha x hard + (1 - alpha) x T^2 x soft; alpha 1 means no teacher.
+
+    `methods` say what is soft. `unlabelled` is an archive or folder of samples without labels that the teacher answers
+    besides; `data` other than real teaches on samples made from the teacher, for who has a model and no data.
+    """
 
     alphas: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.7, 0.4)
     temperatures: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 2.0, 4.0, 8.0)
+    methods: DistillationMethods = ("response",)
+    unlabelled: Path | None = None
+    data: Literal["real", "inverted", "generated"] = "real"
+
+    def needs_no_teacher(self) -> bool:
+        """Tell whether no candidate asks a teacher."""
+        return set(self.alphas) == {1.0} or set(self.methods) == {"self"}
 
 
 class LimitsSpec(Part):
@@ -196,12 +290,25 @@ class BudgetSpec(Part):
         return self
 
 
+class OtherTeacher(Part):
+    """A further teacher: an ONNX file or a bundle, and its weight beside the main one's, which is 1."""
+
+    source: str
+    weight: Annotated[Real, Field(gt=0)] = 1.0
+
+
 class TeacherSpec(Part):
-    """Who teaches: `space` (its largest network, trained within `share` of budget.seconds), `none`, or a bundle."""
+    """Who teaches: `space` (its largest network, trained within `share` of budget.seconds), `none`, or a bundle.
+
+    `others` answer beside it, their logits weighted. With `assistant` a network of middle size learns from the teacher
+    first and teaches the students that are much smaller than it.
+    """
 
     source: str = "space"
     share: Share = 0.15
     epochs: Positive = 12
+    others: tuple[OtherTeacher, ...] = ()
+    assistant: bool = False
 
 
 def _workers(value: object) -> int | str:
@@ -253,6 +360,9 @@ class StudySpec(Part):
     task: Literal["classification"] = "classification"
     target: TargetSpec = TargetSpec()
     space: SpaceSpec = SpaceSpec()
+    model: ModelSpec | None = None
+    pruning: PruningSpec = PruningSpec()
+    quantization: QuantizationSpec = QuantizationSpec()
     training: TrainingSpec = TrainingSpec()
     distillation: DistillationSpec = DistillationSpec()
     objectives: Annotated[tuple[str, ...], AfterValidator(_objectives)] = ("accuracy", "latency_ms", "size_bytes")
@@ -267,9 +377,16 @@ class StudySpec(Part):
     @classmethod
     def _teaches(cls, teacher: TeacherSpec, info: ValidationInfo) -> TeacherSpec:
         distillation = info.data.get("distillation")  # absent where it has faults of its own
-        if teacher.source == "none" and distillation is not None and set(distillation.alphas) != {1.0}:
-            raise ValueError("there (space, or a bundle) unless distillation.alphas is [1.0]")
+        if teacher.source == "none" and distillation is not None and not distillation.needs_no_teacher():
+            raise ValueError("there (space, or a bundle) unless distillation.alphas is [1.0] or its methods are [self]")
         return teacher
+
+    @model_validator(mode="after")
+    def _pays_in_size(self) -> Self:
+        only_size = set(self.pruning.sparsities) != {0.0} or set(self.quantization.weights) != {"uniform"}
+        if only_size and "size_bytes" not in self.objectives:
+            raise ValueError("with size_bytes among its objectives: sparsities and coded weights change the size only")
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the resolved spec, defaults included, as plain JSON values; `parse_study_spec` reads it back."""
@@ -288,9 +405,19 @@ class StudySpec(Part):
             for parent in parents:
                 part = part[parent]
             del part[last]
+        for key in LATER:
+            *parents, last = key.split(".")
+            part, defaults = document, _DEFAULTS
+            for parent in parents:
+                part, defaults = part[parent], defaults[parent]
+            if part[last] == defaults[last]:
+                del part[last]
         return document
 
     def digest(self) -> str:
         """Return 16 hex digits over `decisive()`: two studies with the same one may share their trials."""
         text = json.dumps(self.decisive(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_DEFAULTS = StudySpec(name="defaults", data=DataSpec(source="digits"), budget=BudgetSpec(trials=1)).to_json()

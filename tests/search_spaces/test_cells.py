@@ -5,7 +5,7 @@ import pytest
 from automl.candidate import Cell, Edge
 from automl.models.operations import OPERATIONS as BUILT
 from search_spaces.cells import NODES, OPERATIONS, cell_choices, cell_dimensions, decode_cell, input_pairs
-from search_spaces.genotypes import PUBLISHED, enqueue_point, named_points
+from search_spaces.genotypes import PUBLISHED, enqueue_point
 from tests.search_spaces.joint_spaces import study_space
 
 CASES = [(name, kind) for name in PUBLISHED for kind in (0, 1)]
@@ -58,9 +58,3 @@ def test_enqueue_point_takes_the_plainest_choice_elsewhere() -> None:
     choices = space.choices(enqueue_point(space, "darts_v1"))
     names = ("width", "cells", "prune_0", "bits_2", "alpha", "temperature", "learning_rate")
     assert [choices[name] for name in names] == [48, 5, 0.0, "w32a32", 1.0, 1.0, 0.00282843]
-
-
-def test_named_points_leave_out_cells_outside_the_space() -> None:
-    space = study_space(space={"allow": {"reduction_3_op_b": ["skip_connect", "max_pool_3x3"]}})
-    assert set(named_points(space)) == {"darts_v1", "darts_v2"}
-    assert set(named_points(space.narrow({"normal_3_op_b": "dil_conv_3x3"}, {}))) == {"darts_v2"}
