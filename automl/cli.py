@@ -8,7 +8,19 @@ from typing import Any
 
 import typer
 
-from automl.commands import bundles, exits, looking, output, searching, spaces, upkeep
+from automl.commands import (
+    bundles,
+    compressing,
+    exits,
+    looking,
+    output,
+    reporting,
+    searching,
+    sensitivity,
+    spaces,
+    summaries,
+    upkeep,
+)
 from automl.errors import AutomlError, InputError, LeaseError
 
 COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
@@ -20,6 +32,10 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("export", bundles.export),
     ("verify", bundles.verify),
     ("predict", bundles.predict),
+    ("compress", compressing.compress),
+    ("sensitivity", sensitivity.sensitivity),
+    ("report", reporting.report),
+    ("summary", summaries.summary),
     ("dashboard", upkeep.dashboard),
     ("clean", upkeep.clean),
     ("doctor", upkeep.doctor),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from automl.candidate import Candidate, DistillationPlan, Genotype, PruningPlan
 from automl.errors import Fault
@@ -72,7 +73,7 @@ def _executed(candidate: Candidate, facts: TargetFacts) -> Candidate:
         if facts.executes(candidate.runtime, pair):
             return pair
         fitting = [tuple(one) for one in known if one[0] >= pair[0] and one[1] >= pair[1]]
-        return min(fitting, key=sum, default=(32, 32))  # type: ignore[arg-type, return-value]
+        return min(fitting, key=sum, default=(32, 32))  # type: ignore[return-value]
 
     pairs = [nearest(pair) for pair in candidate.quantization.pairs()]
     weights, activations = (tuple(bits) for bits in zip(*pairs, strict=True))
@@ -80,12 +81,12 @@ def _executed(candidate: Candidate, facts: TargetFacts) -> Candidate:
     return replace(candidate, quantization=plan)
 
 
-def _quantization(**values: object) -> Callable[[Candidate, TargetFacts], Candidate]:
-    return lambda candidate, _: replace(candidate, quantization=replace(candidate.quantization, **values))  # type: ignore[arg-type]
+def _quantization(**values: Any) -> Callable[[Candidate, TargetFacts], Candidate]:
+    return lambda candidate, _: replace(candidate, quantization=replace(candidate.quantization, **values))
 
 
-def _pruning(**values: object) -> Callable[[Candidate, TargetFacts], Candidate]:
-    return lambda candidate, _: replace(candidate, pruning=replace(candidate.pruning, **values))  # type: ignore[arg-type]
+def _pruning(**values: Any) -> Callable[[Candidate, TargetFacts], Candidate]:
+    return lambda candidate, _: replace(candidate, pruning=replace(candidate.pruning, **values))
 
 
 def _aware(candidate: Candidate) -> bool:
@@ -104,6 +105,25 @@ RULES: tuple[Rule, ...] = (
         "the runtime has no kernel for these bits here, so they would be simulated in floating point",
         _not_executed,
         _executed,
+    ),
+    Rule(
+        "sixteen-bit activations in some stages only",
+        "the precision of computing is the whole file's",
+        lambda candidate, _: 0 < candidate.quantization.activation_bits.count(16) < len(candidate.quantization.pairs()),
+        lambda candidate, _: replace(
+            candidate,
+            quantization=replace(
+                candidate.quantization,
+                weight_bits=tuple(32 if w == 16 else w for w, _ in candidate.quantization.pairs()),
+                activation_bits=tuple(32 if a == 16 else a for _, a in candidate.quantization.pairs()),
+            ),
+        ),
+    ),
+    Rule(
+        "dynamic activation ranges in OpenVINO",
+        "OpenVINO computes such layers in floating point here, so nothing would be integer but the label",
+        lambda candidate, _: candidate.runtime == "openvino" and candidate.quantization.activations == "dynamic",
+        lambda candidate, _: replace(candidate, runtime="onnxruntime"),
     ),
     Rule(
         "2:4 sparsity",

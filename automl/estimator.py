@@ -234,14 +234,13 @@ def _dataset(pixels: NDArray[np.uint8], labels: NDArray[np.int64], classifier: C
 def _train(
     candidate: Candidate, context: EvaluationContext, teacher: str | Path | None
 ) -> tuple[bytes, tuple[Any, ...]]:
-    from automl.evaluation import task_of
-    from automl.evaluation.weights import Recipe, train_candidate, trained_file
+    from automl.evaluation.weights import Recipe, deployed_file, train_candidate
 
     split = context.dataset.train
     soft = None if candidate.distillation.alpha == 1.0 else _soft_targets(teacher, context)
     recipe = Recipe(split, candidate.training.epochs, None, soft)
-    network, curve, _ = train_candidate(candidate, task_of(context.dataset), recipe, context)
-    return trained_file(network, candidate, split, context), curve
+    trained = train_candidate(candidate, recipe, context)
+    return deployed_file(trained, candidate, split, context), trained.curve
 
 
 def _soft_targets(teacher: str | Path | None, context: EvaluationContext) -> SoftTargets | None:

@@ -25,12 +25,16 @@ GROUPS = ("architecture", "pruning", "quantization", "distillation", "training")
 
 @dataclass(frozen=True)
 class Dimension:
-    """A named list of choices. `ordered` says that neighbouring choices are alike."""
+    """A named list of choices. `ordered` says that neighbouring choices are alike.
+
+    `plain` is the choice of an uncompressed network, where the dimension compresses.
+    """
 
     name: str
     group: str
     choices: tuple[Choice, ...]
     ordered: bool
+    plain: Choice | None = None
 
     def __post_init__(self) -> None:
         assert self.choices, f"{self.name} has no choices"

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from automl.storage import Store
+from automl.views.document import PLOT_CONFIG
 from automl.views.facts import StudyFacts
 from automl.views.figures import front_figure, history_figure, untitled
 from automl.views.glyph import BITS_WORDS, bits_key
-from automl.views.page import PLOT_CONFIG
 from automl.views.rows import Cell, counts_words, front_heads, front_rows, headline, tiles
 from automl.views.style_sheet import STYLE_SHEET
 from dashboard.queries import View, read_view, study_names

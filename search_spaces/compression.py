@@ -61,7 +61,13 @@ def compression_settings(spec: Mapping[str, Any]) -> dict[str, tuple[Choice, ...
 def compression_dimensions(settings: Settings) -> tuple[Dimension, ...]:
     """Return a dimension for every setting with more than one choice."""
     return tuple(
-        Dimension(name, group, settings[name], ordered=is_ordered)
+        Dimension(
+            name,
+            group,
+            settings[name],
+            ordered=is_ordered,
+            plain=None if group == "distillation" else PLAIN_CHOICES[name],
+        )
         for name, (_, _, group, is_ordered) in SETTINGS.items()
         if len(settings.get(name, ())) > 1
     )

@@ -17,7 +17,7 @@ RATIOS = (0.0, 0.25, 0.5, 0.75)
 def pruning_dimensions(ratios: Iterable[float] = RATIOS) -> tuple[Dimension, ...]:
     """Return one dimension a stage over the ratios, rising."""
     choices = tuple(sorted({float(ratio) for ratio in ratios}))
-    return tuple(Dimension(f"prune_{stage}", "pruning", choices, ordered=True) for stage in range(STAGES))
+    return tuple(Dimension(f"prune_{stage}", "pruning", choices, ordered=True, plain=0.0) for stage in range(STAGES))
 
 
 def kept_width(width: int, ratio: float, channel_multiple: int) -> int:

@@ -30,7 +30,9 @@ def searchable_pairs(formats: Iterable[tuple[int, int]]) -> tuple[str, ...]:
 
 def quantization_dimensions(pairs: tuple[str, ...]) -> tuple[Dimension, ...]:
     """Return one dimension a stage over the named pairs."""
-    return tuple(Dimension(f"bits_{stage}", "quantization", pairs, ordered=False) for stage in range(STAGES))
+    return tuple(
+        Dimension(f"bits_{stage}", "quantization", pairs, ordered=False, plain=PLAIN) for stage in range(STAGES)
+    )
 
 
 def decode_quantization(choices: Mapping[str, Choice]) -> QuantizationPlan:

@@ -3,3 +3,5 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tests.compressed_study import compressed_folder  # noqa: F401 a fixture of several modules

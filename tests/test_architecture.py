@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("automl", "search_spaces", "dashboard")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("automl.errors", "automl.candidate", "automl.outcome"),
-    ("automl.space", "automl.pareto", "search_spaces"),
+    ("automl.space", "automl.pareto", "automl.combinations", "search_spaces"),
     ("automl.data", "automl.models", "automl.training", "automl.compression", "automl.targets"),
     ("automl.study_spec", "automl.evaluation"),
     ("automl.storage", "automl.search"),
@@ -35,7 +35,24 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "rich": COMMAND_LINE,
     "search_spaces": ("search_spaces", "dashboard", *COMMAND_LINE),
 }
-HEAVY = ("optuna", "ray", "sqlalchemy", "plotly", "pydantic", "yaml", "sklearn", "onnx", "onnxruntime", "PIL", "dash")
+HEAVY = (
+    "optuna",
+    "ray",
+    "sqlalchemy",
+    "plotly",
+    "pydantic",
+    "yaml",
+    "sklearn",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "PIL",
+    "dash",
+    "transformers",
+    "tokenizers",
+    "torch_pruning",
+    "nncf",
+)
 READERS_OF_THE_ENVIRONMENT = (*COMMAND_LINE, "automl.search.ray_")  # Ray is configured through its environment only
 
 Imports = Mapping[str, set[str]]  # module -> the modules that it names, lazily or not

@@ -8,7 +8,8 @@ from automl.candidate import UserModel
 from automl.combinations import RULES, TargetFacts, combination_rows, legal, objections
 from tests.models.architectures import candidate
 
-CPU = TargetFacts(frozenset({("onnxruntime", *pair) for pair in [(32, 32), (8, 8), (8, 32), (4, 32)]}))
+PAIRS = [(32, 32), (16, 16), (8, 8), (8, 32), (4, 32)]
+CPU = TargetFacts(frozenset((runtime, *pair) for runtime in ("onnxruntime", "openvino") for pair in PAIRS))
 INTEGER = candidate(bits=(8, 8))
 STORED = candidate(bits=(4, 32))
 OPAQUE = replace(candidate(bits=(8, 8)), genotype=UserModel("net", "0" * 16, (), (8, 16, 32), (0, 1, 2), 3, "opaque"))
@@ -24,10 +25,15 @@ def with_pruning(subject, **values):
 
 
 BROKEN = {
-    "the runtime and the bits": candidate(bits=(16, 16)),
+    "the runtime and the bits": candidate(bits=(16, 8)),
     "coded weights (codebook": with_quantization(INTEGER, weights="codebook"),
     "2:4 sparsity": with_pruning(candidate(), sparsity=0.5, pattern="2:4"),
-    "dynamic activation ranges": with_quantization(INTEGER, activations="dynamic"),
+    "sixteen-bit activations in some": replace(
+        candidate(),
+        quantization=replace(candidate().quantization, weight_bits=(16, 32, 32), activation_bits=(16, 32, 32)),
+    ),
+    "ranges in OpenVINO": replace(with_quantization(OPAQUE, activations="dynamic"), runtime="openvino"),
+    "dynamic activation ranges in a network": with_quantization(INTEGER, activations="dynamic"),
     "training of a model whose graph": with_quantization(OPAQUE, training="qat"),
     "training without integer": with_quantization(STORED, training="lsq"),
     "coded weights in a model whose": with_quantization(replace(STORED, genotype=OPAQUE.genotype), weights="codebook"),

@@ -94,12 +94,16 @@ def check_bundle(bundle: Path, data: Path | None) -> Verification:
     """
     from automl.export.manifest import read_manifest
     from automl.export.verify import reload_dataset, verify_bundle
-    from automl.targets import open_target
+    from automl.targets import open_target, runtime_obstacles
 
     manifest = read_manifest(bundle)
     dataset = reload_dataset(manifest, data)
+    obstacles, needed = runtime_obstacles(), {manifest.runtime, manifest.control.runtime}
     target = open_target(
-        manifest.target.name, batch=manifest.input.batch, channel_multiple=manifest.target.channel_multiple
+        manifest.target.name,
+        batch=manifest.input.batch,
+        channel_multiple=manifest.target.channel_multiple,
+        runtimes=[name for name in manifest.target.runtimes if name in needed or obstacles.get(name) is None],
     )
     return verify_bundle(bundle, dataset, target)
 
@@ -167,7 +171,8 @@ def bundle_source(store: Store, study: StudyRecord, number: int, retrained: bool
     dataset = open_dataset(spec.data)
     runs = study_folder(storage, study.name)
     references = store.control_references(study.id, study.device)
-    controls = prepare_controls(open_study_target(spec), dataset, runs, spec.target.batch, references)
+    target, runtimes = open_study_target(spec), spec.target.runtimes
+    controls = prepare_controls(target, dataset, runs, spec.target.batch, references, runtimes)
     timing = final_timing(outcome)
     return BundleSource(
         origin=Origin(study.name, study.spec_digest, study.seed, role, number),
@@ -178,7 +183,7 @@ def bundle_source(store: Store, study: StudyRecord, number: int, retrained: bool
         control=controls[timing.control],
         dataset=dataset,
         data_settings=spec.to_json()["data"],
-        target=TargetRecord(spec.target.name, spec.target.channel_multiple, study.device),
+        target=TargetRecord(spec.target.name, spec.target.channel_multiple, study.device, runtimes),
         batch=spec.target.batch,
         versions=study.versions,
     )

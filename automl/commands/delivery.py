@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from automl.commands.joining import study_folder
 
 if TYPE_CHECKING:
     from automl.search.study_run import Summary
-    from automl.storage import Store
+    from automl.storage import FinalistRecord, Store, TrialRecord
     from automl.views.facts import StudyFacts
 
 PAGE = "front.html"
@@ -43,17 +44,22 @@ def deliver(store: Store, summary: Summary, facts: StudyFacts, storage: str | No
     folder = study_folder(storage, summary.study.name)
     page, bundle = folder / PAGE, folder / BUNDLE
     page.write_text(front_page(facts), encoding="utf-8")
-    source = bundle_source(store, summary.study, _number(summary), True, storage)
+    number = deployed_number(summary.front, summary.finalists)
+    source = bundle_source(store, summary.study, number, True, storage)
     manifest = write_bundle(bundle, source)
     return Delivery(page, bundle, describe_bundle(manifest), check_bundle(bundle, None).passed)
 
 
-def _number(summary: Summary) -> int:
-    """Return the trial to deploy: one that was retrained, where there is any."""
+def deployed_number(front: Sequence[TrialRecord], finalists: Sequence[FinalistRecord]) -> int:
+    """Return the trial to deploy: one that was retrained, where there is any.
+
+    Raises:
+        InputError: where the front is empty.
+    """
     from automl.search.finalists import choose_twin
     from automl.search.front import choose
 
-    retrained = {finalist.trial for finalist in summary.finalists if finalist.role == "finalist"}
-    pool = [trial for trial in summary.front if trial.number in retrained]
+    retrained = {finalist.trial for finalist in finalists if finalist.role == "finalist"}
+    pool = [trial for trial in front if trial.number in retrained]
     compressed = choose_twin(pool)
-    return (choose(pool if pool else summary.front, "knee") if compressed is None else compressed).number
+    return (choose(pool if pool else front, "knee") if compressed is None else compressed).number

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from automl.candidate import Candidate
+from automl.candidate import Candidate, Genotype
 from automl.commands.output import print_table, print_text
 
 if TYPE_CHECKING:
     from automl.storage import Store, StudyRecord
     from automl.views.facts import PointFacts, StudyFacts
 
-COLUMNS = ("trial", "accuracy", "test", "latency", "size", "twin", "cells", "channels kept", "bits", "teacher")
+COLUMNS = ("trial", "accuracy", "test", "latency", "size", "twin", "network", "channels kept", "bits", "teacher")
+METHODS = "methods"  # a last column, where any point of the front has something to say in it
 
 
 def facts_of(study: StudyRecord, store: Store) -> StudyFacts:
@@ -28,7 +29,18 @@ def print_front(facts: StudyFacts) -> None:
     print_text(f"{facts.name}: {counts_words(facts)}")
     print_text(headline(facts))
     if facts.front:
-        print_table("", COLUMNS, [front_row(point, facts) for point in facts.front])
+        print_table("", *front_table(facts))
+
+
+def front_table(facts: StudyFacts) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return the columns and the rows of the front; what is plain everywhere has no column."""
+    from automl.export.methods import method_words
+
+    rows = [front_row(point, facts) for point in facts.front]
+    methods = ["; ".join(method_words(point.candidate)) for point in facts.front]
+    if not any(methods):
+        return COLUMNS, rows
+    return (*COLUMNS, METHODS), [[*row, words] for row, words in zip(rows, methods, strict=True)]
 
 
 def point_values(point: PointFacts) -> dict[str, Any]:
@@ -59,16 +71,23 @@ def front_row(point: PointFacts, facts: StudyFacts) -> list[str]:
         value_words("latency_ms", point.value("latency_ms")),
         value_words("size_bytes", point.value("size_bytes")),
         "" if ratio is None else f"×{ratio[0]:.2f}",
-        str(point.candidate.genotype.cells),
+        _network(point.candidate),
         _widths(point.candidate),
         _bits(point.candidate),
         _teacher(point.candidate),
     ]
 
 
+def _network(candidate: Candidate) -> str:
+    genotype = candidate.genotype
+    return f"{genotype.cells} cells" if isinstance(genotype, Genotype) else genotype.name
+
+
 def _widths(candidate: Candidate) -> str:
-    pairs = zip(candidate.pruning.kept_widths, candidate.genotype.stage_widths(), strict=True)
-    return " ".join(str(kept) if kept == full else f"{kept}/{full}" for kept, full in pairs)
+    from automl.export.methods import stage_summaries
+
+    stages = stage_summaries(candidate)
+    return " ".join(str(one.kept) if one.kept == one.full else f"{one.kept}/{one.full}" for one in stages)
 
 
 def _bits(candidate: Candidate) -> str:
@@ -80,4 +99,7 @@ def _bits(candidate: Candidate) -> str:
 
 def _teacher(candidate: Candidate) -> str:
     plan = candidate.distillation
-    return "" if plan.alpha == 1.0 else f"α{plan.alpha:g} T{plan.temperature:g}"
+    if plan.alpha == 1.0:
+        return ""
+    method = "" if plan.method == "response" else f" {plan.method}"
+    return f"α{plan.alpha:g} T{plan.temperature:g}{method}"

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from automl.errors import Fault, InputError, input_error
 
 if TYPE_CHECKING:
+    from automl.candidate import UserModel
+    from automl.combinations import TargetFacts
     from automl.space import Point, SearchSpace
     from automl.storage import Store, StudyRecord
     from automl.study_spec import StudySpec
-    from automl.targets import Target
+    from automl.targets import Format, Target
 
 RUNS = Path("runs")
+PLAIN_PAIR = "w32a32"  # every study has floating point: that of its twins
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,74 @@ def join(spec: StudySpec) -> Joined:
         InputError: where the target is unknown or absent, or the space does not suit it.
     """
     from search_spaces.joint import space_from_spec
+    from search_spaces.user_model import user_space_from_spec
 
+    _check_teaching(spec)
     target = open_study_target(spec)
-    formats = [(form.weight_bits, form.activation_bits) for form in target.formats() if form.executable]
-    return Joined(spec, target, space_from_spec(spec.to_json(), formats))
+    facts = _target_facts(target, spec)
+    formats = sorted({(weight, activation) for _, weight, activation in facts.formats})
+    if spec.model is None:
+        return Joined(spec, target, space_from_spec(spec.to_json(), formats, facts))
+    model, multiples = _describe_model(spec)
+    return Joined(spec, target, user_space_from_spec(spec.to_json(), model, formats, facts, multiples))
+
+
+def _target_facts(target: Target, spec: StudySpec) -> TargetFacts:
+    """Return what the target executes of the runtimes and bits that the study names.
+
+    Raises:
+        InputError: where the study names bits that nothing executes there, with the reason.
+    """
+    from automl.combinations import TargetFacts
+
+    known = [form for form in target.formats() if form.runtime in spec.target.runtimes]
+    wanted = spec.quantization.pairs
+    named = {f"w{form.weight_bits}a{form.activation_bits}": form for form in known if form.executable}
+    reasons = {f"w{form.weight_bits}a{form.activation_bits}": form.reason for form in known}
+    faults = [
+        Fault("quantization.pairs", f"some of {', '.join(named)}", name, reasons.get(name, "There are no such bits."))
+        for name in (wanted if wanted is not None else ())
+        if name not in named
+    ]
+    if faults:
+        raise InputError(faults)
+    kept = [form for form in known if form.executable and (wanted is None or _name_of(form) in {*wanted, PLAIN_PAIR})]
+    return TargetFacts(frozenset((form.runtime, form.weight_bits, form.activation_bits) for form in kept))
+
+
+def _name_of(form: Format) -> str:
+    return f"w{form.weight_bits}a{form.activation_bits}"
+
+
+def _check_teaching(spec: StudySpec) -> None:
+    """Refuse what cannot be taught as the study asks for it, before anything is trained.
+
+    Raises:
+        InputError: naming every fault.
+    """
+    from automl.study_spec import is_factory
+    from automl.training.methods import teaching_faults
+
+    plan, teacher = spec.distillation, spec.teacher
+    source = "space" if is_factory(teacher.source) else teacher.source  # both are trained for the study
+    faults = teaching_faults(
+        plan.methods, plan.alphas, source=source, others=len(teacher.others), assistant=teacher.assistant,
+        unlabelled=plan.unlabelled is not None, data=plan.data,
+    )  # fmt: skip
+    if faults:
+        raise InputError(faults)
+
+
+def _describe_model(spec: StudySpec) -> tuple[UserModel, Mapping[str, int]]:
+    """Return what of the study's own model can be chosen, and groups whose widths have a multiple of their own."""
+    from automl.compression.user_model import describe_user_model
+    from automl.evaluation import task_of
+    from automl.search.study_run import model_source
+    from automl.study_spec import open_dataset
+
+    source = model_source(spec)
+    assert source is not None, "asked for a study that has a model"
+    return describe_user_model(source, task_of(open_dataset(spec.data)))
 
 
 def open_study_target(spec: StudySpec) -> Target:
@@ -59,14 +126,19 @@ def open_study_target(spec: StudySpec) -> Target:
     """
     from automl.targets import open_target
 
-    return open_target(spec.target.name, batch=spec.target.batch, channel_multiple=spec.target.channel_multiple)
+    return open_target(
+        spec.target.name, batch=spec.target.batch, channel_multiple=spec.target.channel_multiple,
+        runtimes=spec.target.runtimes,
+    )  # fmt: skip
 
 
 def enqueued(joined: Joined) -> tuple[Point, ...]:
     """Return the points that the study evaluates before it asks its sampler."""
     from search_spaces.joint import enqueued_points
+    from search_spaces.user_model import queued_points
 
-    return enqueued_points(joined.space, joined.spec.search.enqueue)
+    entries = joined.spec.search.enqueue
+    return enqueued_points(joined.space, entries) if joined.spec.model is None else queued_points(joined.space, entries)
 
 
 def named_cells(joined: Joined) -> tuple[Point, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +15,16 @@ from automl.commands.output import print_json, print_table, print_text, remark
 
 if TYPE_CHECKING:
     from automl.storage import Store, StudyRecord
+    from automl.targets import Format
     from automl.targets.probe import ProbeReport
 
 KEPT_KINDS = ("controls", "teacher")  # folders of a run folder that every later session needs
 
 Port = Annotated[int, typer.Option("--port", help="The port on this machine; 0 takes a free one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
-NoProbe = Annotated[bool, typer.Option("--no-probe", help="Facts only, without timing small kernels (some seconds).")]
+NoProbe = Annotated[
+    bool, typer.Option("--no-probe/--probe", help="Facts only, or what pays here as well: small kernels, timed.")
+]
 
 
 def clean(
@@ -54,12 +58,19 @@ def clean(
 
 def doctor(no_probe: NoProbe = False, as_json: options.Json = False) -> None:
     """Say what this machine can do: cores, runtimes, precisions with fast kernels, accelerators."""
-    facts = _facts()
-    report = None if no_probe else _probe()
+    from automl.targets import runtime_obstacles
+    from automl.targets.formats import cpu_formats
+
+    obstacles = runtime_obstacles()
+    facts, formats = _facts(obstacles), [form for name in obstacles for form in cpu_formats(name)]
+    report = None if no_probe else _probe([name for name, obstacle in obstacles.items() if obstacle is None])
     if as_json:
-        print_json({**facts, "probe": report})
+        print_json({**facts, "formats": formats, "probe": report})
         return
-    print_table("", ("what", "here"), [(key.replace("_", " "), value) for key, value in facts.items()])
+    runtimes = ", ".join(f"{name} {said}" for name, said in facts["runtimes"].items())
+    rows = [(key.replace("_", " "), value) for key, value in {**facts, "runtimes": runtimes}.items()]
+    print_table("", ("what", "here"), rows)
+    _print_formats(formats)
     if report is not None:
         _print_probe(report)
 
@@ -79,11 +90,11 @@ def _unneeded(store: Store, study: StudyRecord, folder: Path) -> list[Path]:
     return [
         path
         for path, name in zip(files, relative, strict=True)
-        if path.suffix == ".onnx" and name.parts[0] not in KEPT_KINDS and name.as_posix() not in paths
+        if ".onnx" in path.suffixes and name.parts[0] not in KEPT_KINDS and name.as_posix() not in paths
     ]
 
 
-def _facts() -> dict[str, Any]:
+def _facts(obstacles: Mapping[str, str | None]) -> dict[str, Any]:
     from importlib import metadata
 
     from automl.targets import cuda_obstacle
@@ -92,30 +103,44 @@ def _facts() -> dict[str, Any]:
 
     device, plan = describe_cpu(), core_plan()
     obstacle = cuda_obstacle()
-    packages = ("torch", "onnxruntime", "onnx", "ray", "optuna")
+    packages = ("torch", "onnx", "ray", "optuna")
     return {
         "processor": device.model,
         "cores": device.cores,
         "timing_core": plan.lane,
         "training_cores": ", ".join(map(str, plan.training)),
         "instructions": " ".join(device.isa),
-        "runtimes": ", ".join(f"{name} {metadata.version(name)}" for name in packages),
+        "runtimes": {name: metadata.version(name) if why is None else f"no: {why}" for name, why in obstacles.items()},
+        "packages": ", ".join(f"{name} {metadata.version(name)}" for name in packages),
         "GPU": "seen by torch; this release times on the CPU only" if obstacle is None else f"no: {obstacle}",
         "TPU": "not supported",
         "fingerprint": device.fingerprint(),
     }
 
 
-def _probe() -> ProbeReport:
+def _probe(runtimes: Sequence[str]) -> ProbeReport:
     from automl.targets.probe import probe_cpu
 
     with tempfile.TemporaryDirectory() as folder:
-        return probe_cpu(Path(folder))
+        return probe_cpu(Path(folder), runtimes=runtimes)
+
+
+def _print_formats(formats: Sequence[Format]) -> None:
+    """Print each format that a runtime executes, and those that it refuses by their reason."""
+    pairs: dict[tuple[str, str, str, str], list[str]] = {}
+    for form in formats:
+        key = (form.runtime, "yes" if form.executable else "no", form.benefit, form.reason)
+        pairs.setdefault(key, []).append(f"w{form.weight_bits}a{form.activation_bits}")
+    print_text("\nPrecisions of each runtime here, bits of weights and activations:")
+    rows = [(runtime, " ".join(bits), runs, gain, why) for (runtime, runs, gain, why), bits in pairs.items()]
+    print_table("", ("runtime", "bits", "runs", "gain", "because"), rows)
 
 
 def _print_probe(report: ProbeReport) -> None:
+    baseline = ("onnxruntime", 32, 32)
     rows = [
         (
+            one.runtime,
             f"{one.kernel.operation}, {one.kernel.channels} channels",
             f"w{one.kernel.weight_bits}a{one.kernel.activation_bits}",
             f"{one.latency_ms:.4f}",
@@ -124,10 +149,10 @@ def _print_probe(report: ProbeReport) -> None:
             f"×{one.size_bytes / one.fp32_size_bytes:.2f}",
         )
         for one in report.timings
-        if (one.kernel.weight_bits, one.kernel.activation_bits) != (32, 32)
+        if (one.runtime, one.kernel.weight_bits, one.kernel.activation_bits) != baseline
     ]
-    print_text("\nSmall kernels here, against the same kernel in floating point:")
-    print_table("", ("kernel", "bits", "ms", "time", "verdict", "bytes"), rows)
+    print_text("\nSmall kernels here, against the same kernel in floating point in ONNX Runtime:")
+    print_table("", ("runtime", "kernel", "bits", "ms", "time", "verdict", "bytes"), rows)
     said = "int8 sums saturate here: weights keep to 7 bits." if report.saturates else "int8 sums are exact here."
     print_text(said)
 

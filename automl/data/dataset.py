@@ -16,20 +16,23 @@ from automl.data.folder import read_folder
 from automl.data.images import Images, Split, listed
 from automl.data.npz import read_npz
 from automl.data.splits import image_keys, stratified_split, stratified_subset
+from automl.data.text import DEFAULT_LENGTH, DEFAULT_VOCABULARY, read_text
 from automl.errors import Fault, InputError, input_error
 
 __all__ = ["Dataset", "Split", "join_splits", "load_dataset"]
 
-SOURCES = ("digits", "npz", "folder")
+SOURCES = ("digits", "npz", "folder", "text")
 DIGITS_PIXEL_MAX = 16
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in disjoint splits.
+    """Images, or the token ids of texts, in disjoint splits.
 
     `train` and `validation` may be subsets for the search; `full_train` is all that is not test. `digest` is the
-    SHA-256 of everything that was read, `split_digest` that of which image went where. `warnings` are for a person.
+    SHA-256 of everything that was read, `split_digest` that of which sample went where. `pixel_max` is the largest
+    pixel or token id that there may be. `warnings` are for a person. `tokenizer` is the JSON document of what made
+    texts into ids, None of images.
     """
 
     name: str
@@ -43,10 +46,11 @@ class Dataset:
     pixel_max: int
     augmentation: str
     warnings: tuple[str, ...] = ()
+    tokenizer: str | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Return the shape of one raw image: (height, width) or (height, width, channels)."""
+        """Return the shape of one raw sample: (height, width), (height, width, channels), or (length,) of a text."""
         return tuple(int(length) for length in self.train.pixels.shape[1:])
 
 
@@ -61,24 +65,31 @@ def load_dataset(
     train_limit: int | None = None,
     validation_limit: int | None = None,
     augmentation: str = "none",
+    length: int | None = None,
+    vocabulary: int | None = None,
 ) -> Dataset:
     """Return the data set, stratified and split by `seed`.
 
     Args:
-        source: "digits" (scikit-learn's, embedded), "npz" or "folder".
-        path: of the archive or folder; None for digits.
+        source: "digits" (scikit-learn's, embedded), "npz", "folder" or "text".
+        path: of the archive, folder or CSV file; None for digits.
         seed: decides the splits and, apart from them, the subsets.
         validation_share: of all images that are not given as a test set.
         test_share: likewise; not used where the source has its own test set.
         resize: the side in pixels that images of a folder are brought to.
         train_limit: how many images the search trains on; None for all.
         validation_limit: how many images the search scores on; None for all.
-        augmentation: "shift", "shift_flip" or "none": what the data bears.
+        augmentation: "shift", "shift_flip" or "none": what the data bears; texts bear none.
+        length: tokens of each text; None for 64.
+        vocabulary: how many different tokens there are at most; None for 2048.
 
     Raises:
         InputError: naming every fault found, with what to do.
     """
-    images = _read(source, path, resize)
+    if source == "text":
+        images = _read_text(path, (validation_share, test_share), seed, augmentation, length, vocabulary)
+    else:
+        images = _read(source, path, resize)
     shares = (validation_share,) if images.test is not None else (validation_share, test_share)
     assert sum(shares) < 1, "the splits leave something to train on"
     rng = np.random.default_rng([seed, 0])
@@ -97,11 +108,12 @@ def load_dataset(
         test=test,
         full_train=images.pool.take(full),
         classes=images.classes,
-        digest=_digest(*_arrays(images), "\n".join(images.classes)),
-        split_digest=_digest(train, validation, full, *held_out),
+        digest=_digest_of(images) if images.digest is None else images.digest,
+        split_digest=_digest(train, validation, full, *held_out, *_tokens(images)),
         pixel_max=images.pixel_max,
         augmentation=augmentation,
         warnings=(*images.warnings, *warnings),
+        tokenizer=images.tokenizer,
     )
 
 
@@ -116,12 +128,33 @@ def _read(source: str, path: Path | None, resize: int | None) -> Images:
     if source == "digits":
         return _read_digits()
     if path is None:
-        kind = "an .npz file" if source == "npz" else "a folder of class folders"
-        remedy = (
-            "Give `--data PATH` or set the environment variable AUTOML_DATA (or write data.path in the study file)."
-        )
-        raise input_error("data.path", f"the path of {kind}", "nothing", remedy)
+        raise InputError([_no_path("an .npz file" if source == "npz" else "a folder of class folders")])
     return read_npz(path) if source == "npz" else read_folder(path, resize)
+
+
+def _no_path(kind: str) -> Fault:
+    remedy = "Give `--data PATH` or set the environment variable AUTOML_DATA (or write data.path in the study file)."
+    return Fault("data.path", f"the path of {kind}", "nothing", remedy)
+
+
+def _read_text(
+    path: Path | None, shares: tuple[float, float], seed: int, augmentation: str, length: int | None,
+    vocabulary: int | None,
+) -> Images:  # fmt: skip
+    faults = []
+    if augmentation != "none":
+        faults.append(Fault("data.augmentation", "none where data.source is text", augmentation))
+    if path is None:
+        faults.append(_no_path("a folder with train.csv, or of a CSV file"))
+    if faults or path is None:
+        raise InputError(faults)
+    return read_text(
+        path,
+        length=DEFAULT_LENGTH if length is None else length,
+        vocabulary=DEFAULT_VOCABULARY if vocabulary is None else vocabulary,
+        shares=shares,
+        seed=seed,
+    )
 
 
 def _read_digits() -> Images:
@@ -141,9 +174,9 @@ def _without_duplicates(
     in_test = np.isin(keys, image_keys(test.pixels))
     in_validation = np.isin(keys, keys[validation])
     copies = (
-        (train[in_test[train]], "training images also stand in test"),
-        (validation[in_test[validation]], "validation images also stand in test"),
-        (train[in_validation[train] & ~in_test[train]], "training images also stand in validation"),
+        (train[in_test[train]], f"training {images.noun}s also stand in test"),
+        (validation[in_test[validation]], f"validation {images.noun}s also stand in test"),
+        (train[in_validation[train] & ~in_test[train]], f"training {images.noun}s also stand in validation"),
     )
     warnings = [
         f"{len(indices)} {what} and were taken out: {listed([images.names[index] for index in indices])}"
@@ -161,18 +194,24 @@ def _check_left(
         counts = np.bincount(images.pool.labels[indices], minlength=len(images.classes))
         empty = [name for name, count in zip(images.classes, counts, strict=True) if count == 0]
         if empty:
-            expected = f"able to give {split} a different image of each class"
-            faults.append(Fault(images.name, expected, f"only copies of images in other splits for {listed(empty)}"))
+            expected = f"able to give {split} a different {images.noun} of each class"
+            got = f"only copies of {images.noun}s in other splits for {listed(empty)}"
+            faults.append(Fault(images.name, expected, got))
         if limit is not None and limit < len(images.classes):
-            expected = f"at least {len(images.classes)}, one image of each class"
+            expected = f"at least {len(images.classes)}, one {images.noun} of each class"
             faults.append(Fault(f"data.{split}_limit", expected, str(limit)))
     if faults:
         raise InputError(faults)
 
 
-def _arrays(images: Images) -> list[np.ndarray]:
+def _digest_of(images: Images) -> str:
     splits = [images.pool] if images.test is None else [images.pool, images.test]
-    return [array for split in splits for array in (split.pixels, split.labels)]
+    return _digest(*(array for split in splits for array in (split.pixels, split.labels)), "\n".join(images.classes))
+
+
+def _tokens(images: Images) -> list[str]:
+    """Return the tokenizer of texts: what was made of them depends on the split that it was trained on."""
+    return [] if images.tokenizer is None else [images.tokenizer]
 
 
 def _digest(*values: np.ndarray | str) -> str:

@@ -1,4 +1,4 @@
-"""Labelled images as they were read, before any split, and what must hold of them."""
+"""Labelled samples, images or token ids, as they were read, before any split, and what must hold of images."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ LISTED = 20  # names in a message; the rest is counted
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels: `pixels` is `n x H x W` or `n x H x W x C` (uint8), `labels` is `n` (int64)."""
+    """Samples and their labels: `labels` is `n` (int64).
+
+    `pixels` is `n x H x W` or `n x H x W x C` (uint8) of images, `n x length` (int64) of the token ids of texts.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """Return the number of samples."""
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> Split:
-        """Return the images at `indices`."""
+        """Return the samples at `indices`."""
         return Split(self.pixels[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a source. `test` is its own test set where it has one; labels count up from 0 into `classes`.
+    """All images, or texts, of a source. `test` is its own test set where it has one; labels count up into `classes`.
 
-    `names` says how to call each image of `pool` in messages.
+    `names` says how to call each sample of `pool` in messages, `noun` what it is. Of texts, `pixel_max` is the largest
+    token id there may be, `tokenizer` the JSON document of what made the ids, and `digest` the SHA-256 of the texts
+    themselves (the ids depend on the split as well); None where the arrays are what was read.
     """
 
     name: str
@@ -44,6 +49,9 @@ class Images:
     names: Sequence[str]
     pixel_max: int
     warnings: tuple[str, ...] = ()
+    noun: str = "image"
+    tokenizer: str | None = None
+    digest: str | None = None
 
 
 def check_images(images: Images, where: str) -> None:

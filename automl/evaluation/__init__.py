@@ -8,13 +8,15 @@ from automl.evaluation.context import EvaluationContext, Teacher, largest_candid
 from automl.evaluation.controls import prepare_controls
 from automl.evaluation.finalist import finish
 from automl.evaluation.ladder import evaluate
-from automl.evaluation.tasks import EvaluateTask, FinishTask, TeacherTask
+from automl.evaluation.tasks import AssistantTask, EvaluateTask, FinishTask, SynthesisTask, TeacherTask
 from automl.evaluation.teacher import named_teacher, train_teacher
 
 __all__ = [
+    "AssistantTask",
     "EvaluateTask",
     "EvaluationContext",
     "FinishTask",
+    "SynthesisTask",
     "Teacher",
     "TeacherTask",
     "evaluate",

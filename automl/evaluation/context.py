@@ -12,6 +12,7 @@ import numpy as np
 from automl.candidate import Candidate
 from automl.data.dataset import Dataset
 from automl.models.deployable import Task
+from automl.models.user.source import ModelSource
 from automl.outcome import Measurement
 from automl.space import SearchSpace
 from automl.targets.target import Control, Target
@@ -23,7 +24,8 @@ class Teacher:
 
     `logits` is `views x n x classes` over the search's training images. `weights` is the path of an .npz of its
     parameters, relative to the run folder, or None for a user's file, of which only `path` is known. `candidate` is
-    None there too.
+    None there too. `others` are files that speak beside it, each with its weight against the teacher's own 1; `logits`
+    are what all of them say. `assistant` stands between it and students that are much smaller.
     """
 
     sha256: str
@@ -33,6 +35,8 @@ class Teacher:
     logits: np.ndarray
     measurements: tuple[Measurement, ...]
     seconds: float
+    others: tuple[tuple[str, float], ...] = ()
+    assistant: Teacher | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,11 @@ class EvaluationContext:
 
     `limits` maps a measurement's name to its upper bound; `objectives` names what the study trades off; `runs` is the
     study's run folder; `threads` is for the teacher, which trains alone (candidates train on one core each);
-    `largest_code` of 8-bit weights is 127, or 64 where the target's kernels saturate.
+    `largest_code` of 8-bit weights is 127, or 64 where the target's kernels saturate. `model` is the user's own, None
+    where cells are searched, and `teacher_model` that of a teacher with a factory of its own; with
+    `starts_from_teacher` a candidate whose unpruned network is the teacher's begins with
+    its weights. `unlabelled` holds raw samples without labels, `m x ...`, that the teacher answers besides.
+    `float_runtime` is the runtime in which floating point is fastest here: that of every uncompressed twin.
     """
 
     dataset: Dataset
@@ -58,11 +66,19 @@ class EvaluationContext:
     largest_code: int
     finalist_epochs: int
     finalist_seconds: float | None
+    model: ModelSource | None = None
+    teacher_model: ModelSource | None = None
+    starts_from_teacher: bool = False
+    unlabelled: np.ndarray | None = None
+    float_runtime: str = "onnxruntime"
 
 
 def task_of(dataset: Dataset) -> Task:
-    """Return the task with the mean and deviation of the search's training pixels, one for each channel."""
+    """Return the task: of images with the mean and deviation of the search's training pixels by channel, or of text."""
     pixels = dataset.train.pixels
+    if dataset.tokenizer is not None:
+        classes = len(dataset.classes)
+        return Task(dataset.input_shape, classes, (), (), element="int64", vocabulary=dataset.pixel_max + 1)
     axes = (0, 1, 2)
     mean, deviation = pixels.mean(axis=axes, dtype=np.float64), pixels.std(axis=axes, dtype=np.float64)
     return Task(

@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from automl.candidate import Candidate, DistillationPlan
-from automl.evaluation.context import EvaluationContext, task_of
+from automl.evaluation.context import EvaluationContext
+from automl.evaluation.costs import file_figures
 from automl.evaluation.files import keep_file
 from automl.evaluation.ladder import Stopwatch, measured, nominal_files, time_trained, time_untrained
+from automl.evaluation.recipes import final_recipe
 from automl.evaluation.scoring import score_file
-from automl.evaluation.teacher import soft_targets_of
-from automl.evaluation.weights import Recipe, train_candidate, trained_file
+from automl.evaluation.weights import deployed_file, train_candidate
 from automl.outcome import Measured
-from automl.training.loop import SoftTargets
-from automl.training.views import augmented_views
 
 UNTAUGHT = "trained without the teacher, which has seen less than half of these images"
 
@@ -36,23 +35,29 @@ def finish(candidate: Candidate, context: EvaluationContext, role: str) -> Measu
         TargetError: where the file cannot be timed.
     """
     if role == "twin":
-        candidate = candidate.twin().canonical()
+        candidate = candidate.twin(context.float_runtime).canonical()
     watch, split, dataset = Stopwatch(), context.dataset.full_train, context.dataset
     notes: tuple[str, ...] = ()
     if candidate.distillation.alpha < 1.0 and not _knows_enough(context):
         candidate, notes = replace(candidate, distillation=DistillationPlan(1.0, 1.0)), (UNTAUGHT,)
-    recipe = Recipe(split, context.finalist_epochs, context.finalist_seconds, _soft_targets(candidate, context))
     with watch.stage("train"):
-        network, curve, _ = train_candidate(candidate, task_of(dataset), recipe, context)
+        trained = train_candidate(candidate, final_recipe(candidate, context), context)
     with watch.stage("export"):
-        artefact = keep_file(trained_file(network, candidate, split, context), context.runs)
+        artefact = keep_file(deployed_file(trained, candidate, split, context), context.runs)
     with watch.stage("score"):
-        scores = score_file(context.runs / artefact.path, artefact.sha256, dataset.test, context, prefix="test_")
-    with watch.stage("time_trained"), tempfile.TemporaryDirectory(prefix="automl-") as folder:
-        nominal = nominal_files(candidate, context, Path(folder))
-        untrained = time_untrained(candidate, nominal, context)
-        timings = time_trained(artefact, candidate, nominal, untrained, context, moment="finalist")
-    outcome = measured(candidate, network, artefact, nominal, timings, scores, curve, context, watch)
+        path = context.runs / artefact.path
+        scores = score_file(path, artefact.sha256, dataset.test, context, "test_", candidate.runtime)
+    with tempfile.TemporaryDirectory(prefix="automl-") as folder:
+        with watch.stage("time_trained"):
+            nominal = nominal_files(candidate, context, Path(folder))
+            untrained = time_untrained(candidate, nominal, context)
+            timings = time_trained(artefact, candidate, nominal, untrained, context, moment="finalist")
+        with watch.stage("count"):
+            costs = (
+                *file_figures(trained.network, trained, artefact, candidate.runtime, context),
+                *nominal.twin_costs(),
+            )
+    outcome = measured(candidate, trained, artefact, nominal, timings, (*scores, *costs), context, watch)
     return replace(outcome, notes=(*outcome.notes, *notes))
 
 
@@ -62,10 +67,3 @@ def _knows_enough(context: EvaluationContext) -> bool:
         return False
     seen, all_images = len(context.dataset.train.labels), len(context.dataset.full_train.labels)
     return context.teacher.candidate is None or 2 * seen >= all_images
-
-
-def _soft_targets(candidate: Candidate, context: EvaluationContext) -> SoftTargets | None:
-    if context.teacher is None or candidate.distillation.alpha == 1.0:
-        return None
-    views = augmented_views(context.dataset.full_train.pixels, context.dataset.augmentation, context.seed)
-    return soft_targets_of(context.teacher, views, context)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from automl.candidate import Candidate
-from automl.data.images import Split
-from automl.evaluation.context import EvaluationContext, task_of
+from automl.errors import InputError
+from automl.evaluation.context import EvaluationContext
+from automl.evaluation.costs import TWIN, cost_figures, costs_of, file_figures, memory_figures, twin_latency
 from automl.evaluation.files import contestant, control_for, keep_file, nominal_file
-from automl.evaluation.scoring import file_measurements, gain_over_twin, latency_measurement, score_file
-from automl.evaluation.weights import Recipe, table_lookup, train_candidate, trained_file
-from automl.models.deployable import Deployable
-from automl.outcome import Artefact, Epoch, Failed, Infeasible, Measured, Measurement, Outcome, Timing
+from automl.evaluation.networks import nominal_network
+from automl.evaluation.recipes import search_recipe
+from automl.evaluation.scoring import gain_over_twin, latency_measurement, score_file
+from automl.evaluation.weights import Trained, deployed_file, train_candidate
+from automl.models.packing import pack
+from automl.outcome import Artefact, Failed, Infeasible, Measured, Measurement, Outcome, Timing
 from automl.targets.target import Contestant
 from automl.training.loop import DivergedError
 
@@ -41,12 +44,16 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Nominal:
-    """The untrained files of a candidate and, if it is compressed, of its uncompressed twin."""
+    """The untrained files of a candidate and, if it is compressed, of its uncompressed twin.
+
+    `twin_costs` measures what the twin costs beside its latency, which does not depend on its weights.
+    """
 
     candidate: Contestant
     size_bytes: int
     twin: Contestant | None
     twin_bytes: int | None
+    twin_costs: Callable[[], tuple[Measurement, ...]] = tuple
 
 
 def evaluate(candidate: Candidate, context: EvaluationContext, known: Timing | None = None) -> Outcome:
@@ -59,8 +66,11 @@ def evaluate(candidate: Candidate, context: EvaluationContext, known: Timing | N
     """
     watch = Stopwatch()
     with tempfile.TemporaryDirectory(prefix="automl-") as folder:
-        with watch.stage("build"):
-            nominal = nominal_files(candidate, context, Path(folder))
+        try:
+            with watch.stage("build"):
+                nominal = nominal_files(candidate, context, Path(folder))
+        except InputError as error:  # what is to be dropped cannot be spared by these cells, for one
+            return Infeasible(f"it cannot be built: {error}", {}, (), (), dict(watch.seconds))
         with watch.stage("time_untrained"):
             untrained = known if known is not None else time_untrained(candidate, nominal, context)
         over = violations(untrained, nominal.size_bytes, context.limits)
@@ -68,21 +78,27 @@ def evaluate(candidate: Candidate, context: EvaluationContext, known: Timing | N
             return _infeasible("before training", over, (untrained,), watch)
         try:
             with watch.stage("train"):
-                network, curve, seconds = _train(candidate, context)
-            watch.seconds["training_core"] = seconds
+                trained = train_candidate(candidate, search_recipe(candidate, context), context)
+            watch.seconds["training_core"] = trained.seconds
         except DivergedError as error:
             return Failed(str(error), "", watch.seconds)
         with watch.stage("export"):
-            content = trained_file(network, candidate, context.dataset.train, context)
+            content = deployed_file(trained, candidate, context.dataset.train, context)
             artefact = keep_file(content, context.runs)
         with watch.stage("score"):
-            scores = score_file(context.runs / artefact.path, artefact.sha256, context.dataset.validation, context)
+            path, split = context.runs / artefact.path, context.dataset.validation
+            scores = score_file(path, artefact.sha256, split, context, runtime=candidate.runtime)
         with watch.stage("time_trained"):
             timings = time_trained(artefact, candidate, nominal, untrained, context)
+        with watch.stage("count"):
+            costs = (
+                *file_figures(trained.network, trained, artefact, candidate.runtime, context),
+                *nominal.twin_costs(),
+            )
     over = violations(timings[-1], artefact.size_bytes, context.limits)
     if over:
         return _infeasible("when its trained file was timed", over, timings, watch)
-    return measured(candidate, network, artefact, nominal, timings, scores, curve, context, watch)
+    return measured(candidate, trained, artefact, nominal, timings, (*scores, *costs), context, watch)
 
 
 def nominal_files(candidate: Candidate, context: EvaluationContext, folder: Path) -> Nominal:
@@ -91,9 +107,18 @@ def nominal_files(candidate: Candidate, context: EvaluationContext, folder: Path
     subject = contestant(content, candidate, context, folder)
     if not candidate.is_compressed():
         return Nominal(subject, len(content), None, None)
-    twin = candidate.twin().canonical()
+    twin = candidate.twin(context.float_runtime).canonical()
     twin_content = nominal_file(twin, context)
-    return Nominal(subject, len(content), contestant(twin_content, twin, context, folder), len(twin_content))
+    if candidate.is_entropy_coded():  # what any file gains by being packed is no gain of the compression
+        twin_content = pack(twin_content)
+    against = contestant(twin_content, twin, context, folder)
+
+    def twin_costs() -> tuple[Measurement, ...]:
+        costs = costs_of(nominal_network(twin, context), against.path)
+        figures = cost_figures(costs, against.sha256, context.target.fingerprint, TWIN)
+        return (*figures, *memory_figures(against.path, twin.runtime, against.sha256, context, TWIN))
+
+    return Nominal(subject, len(content), against, len(twin_content), twin_costs)
 
 
 def time_untrained(candidate: Candidate, nominal: Nominal, context: EvaluationContext) -> Timing:
@@ -120,7 +145,7 @@ def time_trained(
 
     Where the trained file and the untrained one disagree by more than 5 %, they are timed head to head.
     """
-    subject = Contestant(context.runs / artefact.path, artefact.sha256, nominal.candidate.shape_key)
+    subject = Contestant(context.runs / artefact.path, artefact.sha256, nominal.candidate.shape_key, candidate.runtime)
     control = control_for(candidate, context)
     trained = context.target.compare(subject, control, nominal.twin, moment)
     if agree(untrained, trained):
@@ -151,8 +176,8 @@ def violations(timing: Timing, size_bytes: int, limits: Mapping[str, float]) -> 
 
 
 def measured(
-    candidate: Candidate, network: Deployable, artefact: Artefact, nominal: Nominal, timings: tuple[Timing, ...],
-    scores: tuple[Measurement, ...], curve: tuple[Epoch, ...], context: EvaluationContext, watch: Stopwatch,
+    candidate: Candidate, trained: Trained, artefact: Artefact, nominal: Nominal, timings: tuple[Timing, ...],
+    figures: tuple[Measurement, ...], context: EvaluationContext, watch: Stopwatch,
 ) -> Measured:  # fmt: skip
     """Return the outcome of a file that was trained, scored and timed; the last timing is the one that counts."""
     deciding = timings[-1]
@@ -162,23 +187,15 @@ def measured(
     stable = is_stable(timings)
     notes = () if stable else ("unstable: two timings of one network stay apart by more than 5 %",)
     return Measured(
-        measurements=(*scores, *file_measurements(network, artefact, deciding)),
+        measurements=(latency_measurement(deciding), *figures, *twin_latency(deciding)),
         artefact=artefact,
         gain=gain,
         timings=timings,
-        curve=curve,
+        curve=trained.curve,
         seconds=dict(watch.seconds),
         stable=stable,
         notes=notes,
     )
-
-
-def _train(candidate: Candidate, context: EvaluationContext) -> tuple[Deployable, tuple[Epoch, ...], float]:
-    teacher = context.teacher
-    soft = None if teacher is None or candidate.distillation.alpha == 1.0 else table_lookup(teacher.logits)
-    split: Split = context.dataset.train
-    recipe = Recipe(split, candidate.training.epochs, None, soft)
-    return train_candidate(candidate, task_of(context.dataset), recipe, context)
 
 
 def _infeasible(

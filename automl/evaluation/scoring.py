@@ -10,23 +10,23 @@ import numpy as np
 from automl.candidate import Candidate
 from automl.data.images import Split
 from automl.evaluation.context import EvaluationContext
-from automl.evaluation.weights import count_multiply_adds, count_parameters
-from automl.models.deployable import Deployable
-from automl.outcome import Artefact, Gain, Measurement, Timing
+from automl.outcome import Gain, Measurement, Timing
+from automl.targets.target import ONNX_RUNTIME
 
 RESOLUTION = 0.01  # of a ratio: two files closer than this are equally fast
 NO_GAIN = "no gain on this target"
 
 
 def score_file(
-    path: Path, artefact: str, split: Split, context: EvaluationContext, prefix: str = ""
-) -> tuple[Measurement, Measurement]:
-    """Return accuracy and balanced accuracy of the file on a split, run by the target's runtime.
+    path: Path, artefact: str, split: Split, context: EvaluationContext, prefix: str = "",
+    runtime: str = ONNX_RUNTIME,
+) -> tuple[Measurement, Measurement]:  # fmt: skip
+    """Return accuracy and balanced accuracy of the file on a split, run by the runtime that will serve it.
 
     `prefix` is put before the names ("test_"). The 95 % interval of accuracy is Wilson's (1927); that of balanced
     accuracy is normal, from the variance of each class' recall.
     """
-    answers = context.target.load(path)(split.pixels).argmax(axis=1)
+    answers = context.target.load(path, runtime)(split.pixels).argmax(axis=1)
     right = answers == split.labels
     count = len(right)
     classes, sizes = np.unique(split.labels, return_counts=True)
@@ -52,20 +52,6 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(centre - half, 0.0), min(centre + half, 1.0)
-
-
-def file_measurements(network: Deployable, artefact: Artefact, timing: Timing) -> tuple[Measurement, ...]:
-    """Return latency, size, parameters and multiply-adds of a file."""
-    exact = {
-        "size_bytes": (artefact.size_bytes, "bytes of the file"),
-        "parameters": (count_parameters(network), "counted in the network"),
-        "macs": (count_multiply_adds(network), "counted in the network, batch 1"),
-    }
-    counted = tuple(
-        Measurement(name, float(value), "measured", how, float(value), float(value), 1, timing.device, artefact.sha256)
-        for name, (value, how) in exact.items()
-    )
-    return (latency_measurement(timing), *counted)
 
 
 def latency_measurement(timing: Timing) -> Measurement:

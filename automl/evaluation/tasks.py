@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from automl.candidate import Candidate
 from automl.evaluation.context import EvaluationContext, Teacher
 from automl.evaluation.finalist import finish
 from automl.evaluation.ladder import evaluate
-from automl.evaluation.teacher import train_teacher
+from automl.evaluation.synthesis import synthetic_samples
+from automl.evaluation.teacher import train_assistant, train_teacher
 from automl.outcome import Measured, Outcome, Timing
 
 
@@ -35,6 +38,32 @@ class TeacherTask:
     def __call__(self, context: EvaluationContext) -> Teacher:
         """Return the teacher."""
         return train_teacher(self.candidate, context, self.max_seconds, self.epochs)
+
+
+@dataclass(frozen=True)
+class AssistantTask:
+    """Train an assistant that stands between the teacher and students that are much smaller."""
+
+    candidate: Candidate
+    teacher: Teacher
+    max_seconds: float | None
+    epochs: int
+
+    def __call__(self, context: EvaluationContext) -> Teacher:
+        """Return the teacher with its assistant."""
+        return train_assistant(self.candidate, self.teacher, context, self.max_seconds, self.epochs)
+
+
+@dataclass(frozen=True)
+class SynthesisTask:
+    """Make training samples from the study's teacher: "inverted" from its statistics, or "generated"."""
+
+    kind: str
+    count: int
+
+    def __call__(self, context: EvaluationContext) -> np.ndarray:
+        """Return `count x` raw samples."""
+        return synthetic_samples(self.kind, self.count, context)
 
 
 @dataclass(frozen=True)

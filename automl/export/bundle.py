@@ -19,6 +19,9 @@ from automl.export.manifest import (
     CONTROL_NAME,
     MANIFEST_NAME,
     MODEL_NAME,
+    PACKED_NAME,
+    TEXT_PREPROCESSING,
+    TOKENIZER_NAME,
     ControlRecord,
     DataRecord,
     FileRecord,
@@ -28,6 +31,7 @@ from automl.export.manifest import (
     TargetRecord,
     write_manifest,
 )
+from automl.models.packing import SUFFIX
 from automl.outcome import Measured, Timing
 from automl.targets import Control
 
@@ -38,8 +42,9 @@ CARD_NAME, DRAWING_NAME, SCRIPT_NAME = "README.md", "cell.svg", "predict.py"
 class BundleSource:
     """What a bundle is made of.
 
-    `model` is the artefact's file and `control` the one that its latency was held against; `data_settings` is the
-    study's data section; `versions` are those of the packages that made the study.
+    `model` is the artefact's file, plain or packed, that the candidate's runtime serves, and `control` the one that its
+    latency was held against; `data_settings` is the study's data section; `versions` are those of the packages that
+    made the study.
     """
 
     origin: Origin
@@ -64,9 +69,13 @@ def write_bundle(folder: Path, source: BundleSource) -> Manifest:
     manifest = make_manifest(source)
     _require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source.model, folder / MODEL_NAME)
+    for name in (MODEL_NAME, PACKED_NAME, TOKENIZER_NAME):  # of an earlier bundle
+        (folder / name).unlink(missing_ok=True)
+    shutil.copyfile(source.model, folder / manifest.model_name)
     shutil.copyfile(source.control.path, folder / CONTROL_NAME)
     shutil.copyfile(Path(predict.__file__), folder / SCRIPT_NAME)
+    if source.dataset.tokenizer is not None:
+        (folder / TOKENIZER_NAME).write_bytes(source.dataset.tokenizer.encode())
     (folder / DRAWING_NAME).write_text(draw_cells(source.candidate), encoding="utf-8")
     (folder / CARD_NAME).write_text(model_card(manifest), encoding="utf-8")
     write_manifest(folder, manifest)  # last: a folder with a manifest is a whole bundle
@@ -83,8 +92,10 @@ def make_manifest(source: BundleSource) -> Manifest:
     return Manifest(
         origin=source.origin,
         model=model,
-        control=ControlRecord(timing.control, control, timing.control_reference_ms, timing.control_ratio),
-        input=InputRecord(dataset.input_shape, dataset.pixel_max, source.batch),
+        control=ControlRecord(
+            timing.control, control, timing.control_reference_ms, timing.control_ratio, source.control.runtime
+        ),
+        input=_input_record(dataset, source.batch),
         classes=dataset.classes,
         data=DataRecord(
             dataset.name,
@@ -101,7 +112,17 @@ def make_manifest(source: BundleSource) -> Manifest:
         versions=source.versions,
         epochs_trained=len({epoch.epoch for epoch in outcome.curve}),
         notes=outcome.notes,
+        runtime=source.candidate.runtime,
+        packed=source.model.name.endswith(SUFFIX),
     )
+
+
+def _input_record(dataset: Dataset, batch: int) -> InputRecord:
+    if dataset.tokenizer is None:
+        return InputRecord(dataset.input_shape, dataset.pixel_max, batch)
+    content = dataset.tokenizer.encode()
+    tokenizer = FileRecord(hashlib.sha256(content).hexdigest(), len(content))
+    return InputRecord(dataset.input_shape, dataset.pixel_max, batch, TEXT_PREPROCESSING, tokenizer)
 
 
 def final_timing(outcome: Measured) -> Timing:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from automl.candidate import TrainingPlan
+from automl.candidate import Candidate, Genotype, TrainingPlan
 from automl.export.drawing import describe_stages
 from automl.export.manifest import Manifest
+from automl.export.methods import RUNTIMES, SIZE_ONLY, distillation_words, method_words
 from automl.outcome import Measurement
 
 FORMATS: Mapping[str, Callable[[float], str]] = {
@@ -37,8 +38,8 @@ def _head(manifest: Manifest) -> list[str]:
         f"# {manifest.data.name}: a network for {len(manifest.classes)} classes",
         "",
         f"From study `{origin.study}` (seed {origin.seed}), {source}, {trained}.",
-        f"Every figure is of `model.onnx` itself (SHA-256 `{manifest.model.sha256[:16]}...`), run by the runtime that "
-        "serves it.",
+        f"Every figure is of `{manifest.model_name}` itself (SHA-256 `{manifest.model.sha256[:16]}...`), run by "
+        f"{RUNTIMES.get(manifest.runtime, manifest.runtime)}, which serves it.",
         "",
     ]
 
@@ -77,21 +78,25 @@ def _gain(manifest: Manifest) -> str:
 
 def _network(manifest: Manifest) -> list[str]:
     candidate = manifest.candidate
-    distillation = candidate.distillation
-    taught = (
-        "without a teacher"
-        if distillation.alpha == 1.0
-        else f"distilled at temperature {distillation.temperature:g}, alpha {distillation.alpha:g}"
-    )
+    taught = "without a teacher" if candidate.distillation.alpha == 1.0 else distillation_words(candidate)
+    drawn = "The cells" if isinstance(candidate.genotype, Genotype) else "The groups of channels"
     return [
         "## Network",
-        "![The cells](cell.svg)",
+        f"![{drawn}](cell.svg)",
         "",
         f"{describe_stages(candidate)}.",
         f"Recipe: {taught}; {_training(candidate.training, manifest.epochs_trained)}.",
+        *_size_only(candidate),
         *(f"This file was {note}." for note in manifest.notes),
         "",
     ]
+
+
+def _size_only(candidate: Candidate) -> list[str]:
+    """Return what to expect of a file that is stored coded: it is smaller on disk and computes as before."""
+    if not any(SIZE_ONLY in words for words in method_words(candidate)):
+        return []
+    return ["The file is stored coded and its weights are restored at load: smaller on disk, not faster."]
 
 
 def _training(plan: TrainingPlan, epochs: int) -> str:
@@ -101,14 +106,16 @@ def _training(plan: TrainingPlan, epochs: int) -> str:
 
 def _use(manifest: Manifest) -> list[str]:
     shape = " x ".join(map(str, manifest.input.shape))
+    is_text = manifest.input.tokenizer is not None
+    element, package, what = ("int64", "tokenizers", "TEXTS") if is_text else ("uint8", "pillow", "IMAGE")
     return [
         "## Use",
-        f"Input `pixels`: uint8, {manifest.input.batch} x {shape}, 0 to {manifest.input.pixel_max}. "
+        f"Input `pixels`: {element}, {manifest.input.batch} x {shape}, 0 to {manifest.input.pixel_max}. "
         f"Output: {len(manifest.classes)} logits.",
         manifest.input.preprocessing,
         "",
-        "    pip install onnxruntime numpy pillow",
-        "    python predict.py IMAGE...",
+        f"    pip install {manifest.runtime} numpy {package}",
+        f"    python predict.py {what}...",
         "",
         f"Classes: {', '.join(manifest.classes)}.",
         "",

@@ -11,14 +11,23 @@ from typing import Any
 from automl.candidate import Candidate, candidate_from_json, candidate_to_json
 from automl.errors import input_error
 from automl.outcome import Gain, Measurement, Ratio
+from automl.targets.target import ONNX_RUNTIME
 
 MANIFEST_NAME = "manifest.json"
 MODEL_NAME = "model.onnx"
+PACKED_NAME = "model.onnx.xz"
 CONTROL_NAME = "control.onnx"
+TOKENIZER_NAME = "tokenizer.json"
 FORMAT = 1
 PREPROCESSING = (
     "None needed: the graph takes raw pixels (uint8, 0 to pixel_max, one image as input.shape, row by row) and does "
     "its own scaling."
+)
+
+
+TEXT_PREPROCESSING = (
+    f"Texts become token ids (int64, one text as input.shape, padded with 0) by {TOKENIZER_NAME}, a document of the "
+    "package tokenizers; predict.py does that."
 )
 
 
@@ -32,12 +41,13 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ControlRecord:
-    """The file that the latency was held against, and the outcome of that comparison."""
+    """The file that the latency was held against in its own `runtime`, and the outcome of that comparison."""
 
     kind: str
     file: FileRecord
     reference_ms: float
     ratio: Ratio
+    runtime: str = ONNX_RUNTIME
 
 
 @dataclass(frozen=True)
@@ -57,21 +67,26 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class InputRecord:
-    """What the graph takes: the shape of one image, its greatest pixel value, and the static batch."""
+    """What the graph takes: the shape of one image, its greatest pixel value, and the static batch.
+
+    Of texts it is the number of tokens, the greatest token id, and the file of the tokenizer.
+    """
 
     shape: tuple[int, ...]
     pixel_max: int
     batch: int
     preprocessing: str = PREPROCESSING
+    tokenizer: FileRecord | None = None
 
 
 @dataclass(frozen=True)
 class TargetRecord:
-    """The device: how it is opened, and its fingerprint."""
+    """The device: how it is opened, its fingerprint, and the runtimes of the study, whose versions are part of it."""
 
     name: str
     channel_multiple: int
     device: str
+    runtimes: tuple[str, ...] = (ONNX_RUNTIME,)
 
 
 @dataclass(frozen=True)
@@ -89,8 +104,9 @@ class Origin:
 class Manifest:
     """All that a bundle says about itself.
 
-    `epochs_trained` counts the epochs that this file's weights saw: a finalist's differ from its candidate's, and
-    `notes` say what else was different in its training.
+    `runtime` is what serves the model, and `packed` tells that its file is entropy-coded and restored at load: older
+    manifests say neither. `epochs_trained` counts the epochs that this file's weights saw: a finalist's differ from its
+    candidate's, and `notes` say what else was different in its training.
     """
 
     origin: Origin
@@ -107,6 +123,13 @@ class Manifest:
     versions: Mapping[str, str]
     epochs_trained: int
     notes: tuple[str, ...]
+    runtime: str = ONNX_RUNTIME
+    packed: bool = False
+
+    @property
+    def model_name(self) -> str:
+        """Return the name of the model's file in the bundle."""
+        return PACKED_NAME if self.packed else MODEL_NAME
 
     def measurement(self, name: str) -> Measurement | None:
         """Return the named measurement, None where there is none."""
@@ -161,12 +184,22 @@ def _from_json(value: Mapping[str, Any]) -> Manifest:
         Origin(**value["origin"]),
         FileRecord(**value["model"]),
         ControlRecord(
-            control["kind"], FileRecord(**control["file"]), float(control["reference_ms"]), Ratio(**control["ratio"])
+            control["kind"],
+            FileRecord(**control["file"]),
+            float(control["reference_ms"]),
+            Ratio(**control["ratio"]),
+            control.get("runtime", ONNX_RUNTIME),
         ),
-        InputRecord(tuple(image["shape"]), int(image["pixel_max"]), int(image["batch"]), image["preprocessing"]),
+        InputRecord(
+            tuple(image["shape"]),
+            int(image["pixel_max"]),
+            int(image["batch"]),
+            image["preprocessing"],
+            None if image.get("tokenizer") is None else FileRecord(**image["tokenizer"]),
+        ),
         tuple(value["classes"]),
         DataRecord(**value["data"]),
-        TargetRecord(**value["target"]),
+        TargetRecord(**{**value["target"], "runtimes": tuple(value["target"].get("runtimes", (ONNX_RUNTIME,)))}),
         tuple(Measurement(**measurement) for measurement in value["measurements"]),
         _gain(value["gain"]),
         candidate_from_json(value["candidate"]),
@@ -174,6 +207,8 @@ def _from_json(value: Mapping[str, Any]) -> Manifest:
         value["versions"],
         int(value["epochs_trained"]),
         tuple(value["notes"]),
+        value.get("runtime", ONNX_RUNTIME),
+        bool(value.get("packed", False)),
     )
 
 

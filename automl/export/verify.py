@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from automl.data.dataset import Dataset, Split, load_dataset
 from automl.errors import input_error
 from automl.export.bundle import file_record
-from automl.export.manifest import CONTROL_NAME, MODEL_NAME, FileRecord, Manifest, read_manifest
+from automl.export.manifest import CONTROL_NAME, TOKENIZER_NAME, FileRecord, Manifest, read_manifest
 from automl.outcome import Ratio, Timing
 from automl.targets import Contestant, Control, Target
 
@@ -85,6 +85,8 @@ def reload_dataset(manifest: Manifest, path: Path | None) -> Dataset:
         train_limit=settings["train_limit"],
         validation_limit=settings["validation_limit"],
         augmentation=settings["augmentation"],
+        length=settings.get("length"),
+        vocabulary=settings.get("vocabulary"),
     )
 
 
@@ -104,10 +106,12 @@ def latency_holds(recorded: Ratio, found: Ratio) -> bool:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> list[Check]:
-    files: tuple[tuple[str, FileRecord], ...] = (
-        (MODEL_NAME, manifest.model),
+    files: list[tuple[str, FileRecord]] = [
+        (manifest.model_name, manifest.model),
         (CONTROL_NAME, manifest.control.file),
-    )
+    ]
+    if manifest.input.tokenizer is not None:
+        files.append((TOKENIZER_NAME, manifest.input.tokenizer))
     return [_check_file(folder / name, record) for name, record in files]
 
 
@@ -151,7 +155,7 @@ def _check_scores(folder: Path, manifest: Manifest, dataset: Dataset, target: Ta
     if split.pixels.shape[1:] != manifest.input.shape:
         got = str(split.pixels.shape[1:])
         return [Check("accuracy", False, f"images of {manifest.input.shape}", got, "exact")]
-    found = score(target.load(folder / MODEL_NAME)(split.pixels), split.labels)
+    found = score(target.load(folder / manifest.model_name, manifest.runtime)(split.pixels), split.labels)
     count = len(split.labels)
     images = SAME_DEVICE_IMAGES if same_device else max(SAME_DEVICE_IMAGES, round(OTHER_DEVICE_SHARE * count))
     checks = []
@@ -191,8 +195,9 @@ def _check_latency(folder: Path, manifest: Manifest, target: Target, same_device
 
 def _time_again(folder: Path, manifest: Manifest, target: Target) -> Timing:
     control = manifest.control
-    subject = Contestant(folder / MODEL_NAME, manifest.model.sha256, manifest.shape_key)
-    against = Control(control.kind, folder / CONTROL_NAME, control.file.sha256, control.reference_ms)
+    model = folder / manifest.model_name
+    subject = Contestant(model, manifest.model.sha256, manifest.shape_key, manifest.runtime)
+    against = Control(control.kind, folder / CONTROL_NAME, control.file.sha256, control.reference_ms, control.runtime)
     return target.compare(subject, against, None, "verify")
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from automl.candidate import QuantizationPlan
-from automl.models.number_formats import Range
+from automl.models.number_formats import Codes
 from automl.models.writer import Writer
 
 INPUT = "pixels"
@@ -23,7 +22,7 @@ class Task:
     """What a network is for: the shape of one raw sample, the classes, and the pixels' mean and deviation by channel.
 
     `input_shape` is (height, width) or (height, width, channels) of an image, or (length,) of a token sequence, where
-    mean and deviation are empty and `element` is "int64".
+    mean and deviation are empty, `element` is "int64" and token ids are below `vocabulary`.
     """
 
     input_shape: tuple[int, ...]
@@ -31,6 +30,7 @@ class Task:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     element: str = "uint8"
+    vocabulary: int = 0
 
     @property
     def channels(self) -> int:
@@ -40,24 +40,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a parameter or buffer, made of `blocks` equal runs of the channels of coupled group `group`."""
+    """One axis of a parameter or buffer, made of `blocks` equal runs of the channels of coupled group `group`.
+
+    Each channel of a run is `repeat` consecutive entries: a head of attention, counted as one, has several rows.
+    """
 
     parameter: str
     axis: int
     group: str
     blocks: int
-
-
-@dataclass(frozen=True)
-class Codes:
-    """What integer codes are computed with: the range at each site, and the learned scales of weights by site.
-
-    A site of `weight_scales` is that of the layer's output; layers that are not named take their scales from their
-    weights.
-    """
-
-    ranges: Mapping[str, Range]
-    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
+    repeat: int = 1
 
 
 class Deployable(nn.Module):
@@ -126,7 +118,8 @@ class Emitted(Deployable):
 
     def write(self, plan: QuantizationPlan, *, codes: Codes | None, largest_code: int, batch: int) -> bytes:
         """Return the ONNX file; see `Deployable.write`."""
-        from automl.models.onnx_graph import GraphWriter, serialize_graph
+        from automl.models.onnx_file import serialize_graph
+        from automl.models.onnx_graph import GraphWriter
 
         writer = GraphWriter(codes, largest_code, plan)
         logits = self.emit(writer, INPUT, plan.pairs(), batch)
@@ -135,7 +128,8 @@ class Emitted(Deployable):
 
     def observed(self, batch: int) -> tuple[bytes, tuple[str, ...]]:
         """Return the floating-point file that shows every site; see `Deployable.observed`."""
-        from automl.models.onnx_graph import GraphWriter, serialize_graph
+        from automl.models.onnx_file import serialize_graph
+        from automl.models.onnx_graph import GraphWriter
 
         plan = QuantizationPlan((32,) * len(self.stage_ends()), (32,) * len(self.stage_ends()))
         writer = GraphWriter(None, 127, plan)

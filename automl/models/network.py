@@ -6,69 +6,25 @@ pixels is part of the network, so that the deployed file takes what a camera giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from automl.candidate import STAGES, Candidate, Cell, Genotype
-from automl.models.deployable import Axis, Emitted, Task
-from automl.models.operations import OPERATIONS, ConvolutionNorm, OperationModule, StridedProjection
-from automl.models.writer import Tensor, Writer
+from automl.candidate import STAGES, Candidate, Genotype
+from automl.errors import Fault, InputError
+from automl.models.cells import LAST, CellModule, read_states, standing_edges
+from automl.models.deployable import Axis, Chain, Emitted, Task
+from automl.models.operations import ConvolutionNorm, Depthwise, DepthwiseSeparable
+from automl.models.writer import Writer
 
+CONVOLUTION = ".convolution"  # of a convolution and its norm
 STRIDED_STEM_FROM = 28  # pixels: from here up the stem halves the image
 
-
-class CellModule(nn.Module):
-    """A cell whose states all have `width` channels: two projected inputs, then nodes of two added edges."""
-
-    def __init__(
-        self, cell: Cell, inputs: tuple[int, int], width: int, *, reduces: bool, after_reduction: bool
-    ) -> None:
-        super().__init__()
-        before_last, last = inputs
-        self.cell = cell
-        self.alive = cell.reachable_nodes()
-        project = StridedProjection if after_reduction else _projection
-        self.before_last: OperationModule = project(before_last, width, rectify=True)
-        self.last = _projection(last, width, rectify=True)
-        self.edges = nn.ModuleDict()
-        for index in self.alive:
-            for side, edge in enumerate(cell.nodes[index]):
-                stride = 2 if reduces and edge.source < 2 else 1
-                self.edges[f"{index}_{side}"] = OPERATIONS[edge.operation](width, stride)
-
-    def forward(self, before_last: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Map the outputs of the two cells before to `n x (width x concatenated nodes) x h x w`."""
-        states = {0: self.before_last(before_last), 1: self.last(last)}
-        for index in self.alive:
-            first, second = (
-                self.edges[f"{index}_{side}"](states[edge.source]) for side, edge in enumerate(self.cell.nodes[index])
-            )
-            states[index + 2] = torch.relu(first + second)
-        return torch.cat([states[state] for state in self.cell.concat], dim=1)
-
-    def emit(self, writer: Writer, before_last: Tensor, last: Tensor, site: str) -> Tensor:
-        """Write the cell."""
-        states = {
-            0: self.before_last.emit(writer, before_last, f"{site}.before_last"),
-            1: self.last.emit(writer, last, f"{site}.last"),
-        }
-        for index in self.alive:
-            first, second = (
-                self._edge(index, side).emit(writer, states[edge.source], f"{site}.{index}_{side}")
-                for side, edge in enumerate(self.cell.nodes[index])
-            )
-            states[index + 2] = writer.add(first, second, f"{site}.{index}", activation="relu")
-        return writer.concatenate([states[state] for state in self.cell.concat], f"{site}.concat")
-
-    def _edge(self, index: int, side: int) -> OperationModule:
-        return self.edges[f"{index}_{side}"]  # type: ignore[return-value]
-
-
-def _projection(inputs: int, outputs: int, *, rectify: bool) -> ConvolutionNorm:
-    return ConvolutionNorm(inputs, outputs, 1, rectify=rectify)
+Owner = tuple[str, int]  # the coupled group of some channels, and how often they are repeated
 
 
 class Network(Emitted):
@@ -80,6 +36,7 @@ class Network(Emitted):
     def __init__(self, genotype: Genotype, widths: Sequence[int], task: Task, dropout: float = 0.0) -> None:
         super().__init__()
         self.genotype, self.widths, self.task = genotype, tuple(widths), task
+        self.dropped: tuple[str, ...] = ()
         stride = 2 if min(task.input_shape[:2]) >= STRIDED_STEM_FROM else 1
         self.register_buffer("mean", torch.tensor(task.mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(task.deviation)[:, None, None], persistent=False)
@@ -127,23 +84,16 @@ class Network(Emitted):
         The stem is one group; inside a cell everything that is added or concatenated shares its channels, so each
         cell is one. A cell's output repeats its group once for each concatenated node.
         """
-        shapes = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        yield from _convolution_axes("stem", self.stem, None, ("stem", 1))
         outputs = [("stem", 1), ("stem", 1)]
-        for name, value in shapes.items():
-            if name.startswith("stem."):
-                yield from _output_axes(name, value, "stem")
         for position, cell in enumerate(self.cells):
             assert isinstance(cell, CellModule)
-            group, prefix = f"cells.{position}", f"cells.{position}."
-            for name in [name for name in shapes if name.startswith(prefix)]:
-                yield from _output_axes(name, shapes[name], group)
-                inner = name.removeprefix(prefix)
-                if shapes[name].ndim == 4 and shapes[name].shape[1] > 1:
-                    source, blocks = {"before_last": outputs[-2], "last": outputs[-1]}.get(
-                        inner.split(".")[0], (group, 1)
-                    )
-                    yield Axis(name, 1, source, blocks)
-            outputs.append((group, len(cell.cell.concat)))
+            name, own = f"cells.{position}", (f"cells.{position}", 1)
+            yield from _operation_axes(f"{name}.before_last", cell.before_last, outputs[-2], own)
+            yield from _operation_axes(f"{name}.last", cell.last, outputs[-1], own)
+            for edge, operation in cell.edges.items():
+                yield from _operation_axes(f"{name}.edges.{edge}", operation, own, own)
+            outputs.append((name, len(cell.cell.concat)))
         yield Axis("classifier.weight", 1, *outputs[-1])
 
     def group_widths(self) -> dict[str, int]:
@@ -153,6 +103,8 @@ class Network(Emitted):
 
     def groups_kept(self, kept_widths: Sequence[int]) -> dict[str, int]:
         """Return the channels that each coupled group keeps: those of its stage."""
+        if len(kept_widths) != STAGES:
+            raise ValueError(f"a cell network keeps {STAGES} widths, one a stage, but got {len(kept_widths)}")
         cells = range(self.genotype.cells)
         return {"stem": kept_widths[0]} | {f"cells.{i}": kept_widths[self.genotype.stage_of(i)] for i in cells}
 
@@ -160,17 +112,95 @@ class Network(Emitted):
         """Return a new network with these channels of each group; a stage's groups keep equally many."""
         stages = {0: len(kept["stem"])}
         stages |= {self.genotype.stage_of(i): len(kept[f"cells.{i}"]) for i in range(self.genotype.cells)}
-        widths = [stages.get(stage, width) for stage, width in enumerate(self.widths)]
-        narrow = Network(self.genotype, widths, self.task, self.dropout.p)
-        state, full_widths = dict(self.state_dict()), self.group_widths()
+        widths = tuple(stages.get(stage, width) for stage, width in enumerate(self.widths))
+        narrow, full_widths, state = self._alike(widths, self.dropped, {}), self.group_widths(), self.state_dict()
         for axis in self.coupled_axes():
-            if axis.parameter in state:
-                width = full_widths[axis.group]
-                index = torch.cat([kept[axis.group] + block * width for block in range(axis.blocks)])
-                state[axis.parameter] = state[axis.parameter].index_select(axis.axis, index)
+            index = torch.cat([kept[axis.group] + block * full_widths[axis.group] for block in range(axis.blocks)])
+            state[axis.parameter] = state[axis.parameter].index_select(axis.axis, index)
+        for name, chain in self._chains().items():
+            _fit_layers(chain, {key.removeprefix(f"{name}."): value for key, value in state.items()})
+            narrow.get_submodule(name.removesuffix(CONVOLUTION)).convolution = chain
         narrow.load_state_dict(state)
-        narrow.train(self.training)
         return narrow
+
+    def droppable(self) -> tuple[str, ...]:
+        """Return the edges that can be removed, one at a time: "normal.2_1" is side 1 of node 2 of normal cells.
+
+        Whole cells are not among them: how many cells are stacked is a choice of the architecture.
+        """
+        names = [name for name, sides in self._standing().items() for name in _edge_names(name, sides)]
+        return tuple(name for name in names if not self._drop_faults((name,)))
+
+    def without(self, dropped: Sequence[str]) -> Network:
+        """Return a new network in which all cells of the kind lack these edges, the other weights kept.
+
+        A node left with one edge is that edge's output, rectified; what reaches the output no more goes as well.
+
+        Raises:
+            InputError: for each name that is not there, each node that would lose both edges, and each kind of cell
+                that would no longer read the cell before.
+        """
+        faults = self._drop_faults(dropped)
+        if faults:
+            raise InputError(faults)
+        smaller = self._alike(self.widths, tuple(sorted({*self.dropped, *dropped})), self._chains())
+        standing = smaller.state_dict()
+        smaller.load_state_dict({name: value for name, value in self.state_dict().items() if name in standing})
+        return smaller
+
+    def with_chains(self, chains: Mapping[str, Chain]) -> Network:
+        """Return a new network in which the convolutions of these names are chains; `Raises` ValueError for others."""
+        modules = dict(self.named_modules())
+        for name, chain in chains.items():
+            owner = modules.get(name.removesuffix(CONVOLUTION))
+            if not isinstance(owner, ConvolutionNorm) or not all(isinstance(layer, nn.Conv2d) for layer in chain):
+                raise ValueError(f"{name}: only a convolution before its normalisation can be a chain of convolutions")
+        changed = self._alike(self.widths, self.dropped, {**self._chains(), **chains})
+        replaced = tuple(f"{name}." for name in chains)
+        kept = {name: value for name, value in self.state_dict().items() if not name.startswith(replaced)}
+        changed.load_state_dict(kept, strict=False)
+        return changed
+
+    def _alike(self, widths: Sequence[int], dropped: tuple[str, ...], chains: Mapping[str, Chain]) -> Network:
+        """Return a fresh network of these widths and edges, in the precision and mode of this one."""
+        other = Network(self.genotype, widths, self.task, self.dropout.p)
+        other.dropped = dropped
+        for position, cell in enumerate(other.cells if dropped else ()):
+            assert isinstance(cell, CellModule)
+            cell.leave_out(_edges_of(self._kind(position), dropped))
+        modules = dict(other.named_modules())
+        for name, chain in chains.items():
+            if name in modules:  # its edge may be gone
+                modules[name.removesuffix(CONVOLUTION)].convolution = chain
+        return other.to(self.classifier.weight.dtype).train(self.training)
+
+    def _chains(self) -> dict[str, Chain]:
+        """Return copies of the chains that stand for convolutions."""
+        return {name: copy.deepcopy(module) for name, module in self.named_modules() if isinstance(module, Chain)}
+
+    def _kind(self, position: int) -> str:
+        return "reduction" if position in self.genotype.reduction_positions() else "normal"
+
+    def _standing(self, dropped: Iterable[str] = ()) -> dict[str, dict[int, tuple[int, ...]]]:
+        """Return by kind of cell the edges that stand without `dropped` and what was dropped before."""
+        cells = {self._kind(position): self.genotype.cell_at(position) for position in range(self.genotype.cells)}
+        names = (*self.dropped, *dropped)
+        return {kind: standing_edges(cell, _edges_of(kind, names)) for kind, cell in sorted(cells.items())}
+
+    def _drop_faults(self, dropped: Sequence[str]) -> list[Fault]:
+        where, before = "pruning.drop", self._standing()
+        known = [name for kind, sides in before.items() for name in _edge_names(kind, sides)]
+        faults = [Fault(where, f"one of {', '.join(known)}", repr(name)) for name in dropped if name not in known]
+        nodes = Counter(name.rpartition("_")[0] for name in {*self.dropped, *dropped})
+        faults += [Fault(where, "one edge of a node", f"both of node {node}") for node, n in nodes.items() if n > 1]
+        if not faults:
+            cells = {"normal": self.genotype.normal, "reduction": self.genotype.reduction}
+            faults = [
+                Fault(where, "such that a cell still reads the cell before it", f"{kind} cells that do not")
+                for kind, sides in self._standing(dropped).items()
+                if LAST not in read_states(cells[kind], sides)
+            ]
+        return faults
 
     def stage_ends(self) -> tuple[str, ...]:
         """Return the last cell of each stage; the first stage of a shallow network may be the stem alone."""
@@ -178,9 +208,49 @@ class Network(Emitted):
         return tuple(ends[stage] for stage in range(STAGES))
 
 
-def _output_axes(name: str, value: torch.Tensor, group: str) -> Iterator[Axis]:
-    if value.ndim:  # a counter of batches has no axis
-        yield Axis(name, 0, group, 1)
+def _edge_names(kind: str, sides: Mapping[int, Iterable[int]]) -> list[str]:
+    return [f"{kind}.{index}_{side}" for index, kept in sides.items() for side in kept]
+
+
+def _edges_of(kind: str, names: Iterable[str]) -> set[str]:
+    return {name.removeprefix(f"{kind}.") for name in names if name.startswith(f"{kind}.")}
+
+
+def _operation_axes(name: str, operation: nn.Module | None, source: Owner, own: Owner) -> Iterator[Axis]:
+    """Yield the axes of an operation that reads the channels of `source` and computes in those of `own`."""
+    for path, part in () if operation is None else operation.named_modules(prefix=name):
+        if isinstance(part, ConvolutionNorm):
+            yield from _convolution_axes(path, part, source, own)
+        elif isinstance(part, DepthwiseSeparable):
+            yield Axis(f"{path}.depthwise.weight", 0, *source)
+
+
+def _convolution_axes(name: str, module: ConvolutionNorm, source: Owner | None, own: Owner) -> Iterator[Axis]:
+    """Yield the axes of a convolution and its norm; `source` None stands for the pixels' channels."""
+    layers, owner, path = module.layers(), source, f"{name}.convolution"
+    for position, layer in enumerate(layers):
+        weight = f"{path}.{position}.weight" if isinstance(module.convolution, Chain) else f"{path}.weight"
+        if not (isinstance(layer, Depthwise) or layer.groups > 1):
+            if owner is not None:
+                yield Axis(weight, 1, *owner)
+            owner = own if position == len(layers) - 1 else None  # a rank between two of a chain is nobody's
+        if owner is not None:
+            yield Axis(weight, 0, *owner)
+    for statistic in ("weight", "bias", "running_mean", "running_var"):
+        yield Axis(f"{name}.norm.{statistic}", 0, *own)
+
+
+def _fit_layers(chain: Chain, state: Mapping[str, torch.Tensor]) -> None:
+    """Give the convolutions of a chain the shapes of these weights."""
+    for position, layer in enumerate(chain):
+        assert isinstance(layer, nn.Conv2d)
+        is_depthwise = isinstance(layer, Depthwise) or layer.groups > 1
+        layer.weight = nn.Parameter(torch.empty_like(state[f"{position}.weight"]))
+        layer.out_channels = len(layer.weight)
+        layer.groups = layer.out_channels if is_depthwise else 1
+        layer.in_channels = layer.weight.shape[1] * layer.groups
+        if layer.bias is not None:
+            layer.bias = nn.Parameter(torch.empty_like(state[f"{position}.bias"]))
 
 
 def build_network(candidate: Candidate, task: Task, *, pruned: bool) -> Network:

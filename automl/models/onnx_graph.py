@@ -12,32 +12,34 @@ DequantizeLinear: ONNX Runtime folds the former when the session is made, the la
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from automl.candidate import QuantizationPlan
-
+from automl.models.codebooks import Codebook, codebook_of
 from automl.models.number_formats import (
     ActivationCode,
+    Codes,
     Range,
+    WeightCode,
     activation_code,
     bias_code,
+    check_plan,
+    largest_code_of_layer,
     smallest_weight_scale,
+    spread,
     weight_code,
+    weight_code_at,
 )
+from automl.models.onnx_file import Node
 from automl.models.writer import FLOAT, Tensor
 
-if TYPE_CHECKING:
-    from automl.models.deployable import Codes
-
-OPSET = 21
-IR_VERSION = 10
 NOMINAL_LINEAR = Range(-4.0, 4.0)
 NOMINAL_RECTIFIED = Range(0.0, 6.0)
 RECTIFYING = ("relu", "relu6", "sigmoid", "hardsigmoid")
+ABSORBED = ("none", "relu", "relu6")  # by the integer kernel before them, whose code starts at zero
 SIXTH = {"alpha": 1 / 6, "beta": 0.5}
 ACTIVATION_NODES: Mapping[str, tuple[tuple[str, Mapping[str, object]], ...]] = {
     "none": (),
@@ -46,20 +48,10 @@ ACTIVATION_NODES: Mapping[str, tuple[tuple[str, Mapping[str, object]], ...]] = {
     "hardswish": (("HardSwish", {}),),
     "hardsigmoid": (("HardSigmoid", SIXTH),),
     "sigmoid": (("Sigmoid", {}),),
-    "silu": (("Sigmoid", {}), ("Mul", {})),
+    "silu": (("Sigmoid", {}),),  # times its own input
     "gelu": (("Gelu", {}),),
     "tanh": (("Tanh", {}),),
 }
-
-
-@dataclass(frozen=True)
-class Node:
-    """One ONNX node with one output."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    output: str
-    attributes: Mapping[str, object]
 
 
 class GraphWriter:
@@ -70,9 +62,13 @@ class GraphWriter:
         largest_code: of 8-bit weights: 127, or 64 where the target's kernels saturate. Depthwise convolutions sum
             few products and keep 127.
         plan: how weights are coded.
+
+    Raises:
+        InputError: where the plan asks for what this writer cannot write.
     """
 
     def __init__(self, codes: Codes | None, largest_code: int, plan: QuantizationPlan) -> None:
+        check_plan(plan)
         self.precision = FLOAT
         self.nodes: list[Node] = []
         self.initializers: dict[str, tuple[np.ndarray, str]] = {}
@@ -81,7 +77,7 @@ class GraphWriter:
         self._largest_code = largest_code
         self._plan = plan
         self._dequantized: dict[str, str] = {}
-        self._zeros: dict[tuple[int, str], str] = {}
+        self._zeros: dict[tuple[tuple[int, ...], str], str] = {}
 
     def node(self, kind: str, inputs: Sequence[str], **attributes: object) -> str:
         """Add a node and return the name of its output."""
@@ -95,11 +91,11 @@ class GraphWriter:
         self.initializers[name] = (value, stored_as)
         return name
 
-    def zeros(self, count: int, kind: type[np.generic]) -> str:
-        """Return the name of a vector of zeros; equal ones are shared, since their values never depend on a range."""
-        key = (count, np.dtype(kind).str)
+    def zeros(self, shape: tuple[int, ...], kind: type[np.generic]) -> str:
+        """Return the name of a tensor of zeros; equal ones are shared, since their values never depend on a range."""
+        key = (shape, np.dtype(kind).str)
         if key not in self._zeros:
-            self._zeros[key] = self.constant(np.zeros(count, kind))
+            self._zeros[key] = self.constant(np.zeros(shape, kind))
         return self._zeros[key]
 
     def mark(self, name: str, site: str, *, rectified: bool, like: Tensor | None = None) -> Tensor:
@@ -186,7 +182,9 @@ class GraphWriter:
 
     def activate(self, x: Tensor, activation: str, site: str) -> Tensor:
         """Add an activation function on its own."""
-        return self._activated(self.read(x), activation, site)
+        if activation in ABSORBED:
+            return self._activated(self.read(x), activation, site)
+        return self._function(x, activation, site)
 
     def concatenate(self, tensors: Sequence[Tensor], site: str) -> Tensor:
         """Add a concatenation along the channels; a single tensor stays as it is."""
@@ -200,16 +198,27 @@ class GraphWriter:
         return self.node("Gemm", inputs, transB=1)
 
     def _activated(self, name: str, activation: str, site: str) -> Tensor:
-        """Return tensor `name` behind an activation function, as the activation of `site`."""
+        """Return tensor `name` behind an activation function, as the activation of `site`.
+
+        A function that integer kernels do not absorb reads a site of its own: without a code between them the kernel
+        before it would stay in floating point too.
+        """
+        if activation not in ABSORBED:
+            return self._function(self.mark(name, f"{site}.linear", rectified=False), activation, site)
         for kind, attributes in ACTIVATION_NODES[activation]:
-            if kind == "Clip":
-                bounds = [self.constant(np.asarray(bound, np.float32)) for bound in (0.0, 6.0)]
-                name = self.node("Clip", [name, *bounds])
-            elif kind == "Mul":  # x times what came of it
-                name = self.node("Mul", [self.nodes[-1].inputs[0], name])
-            else:
-                name = self.node(kind, [name], **attributes)
+            bounds = [self.constant(np.asarray(bound, np.float32)) for bound in (0.0, 6.0)] if kind == "Clip" else []
+            name = self.node(kind, [name, *bounds], **attributes)
         return self.mark(name, site, rectified=activation in RECTIFYING)
+
+    def _function(self, x: Tensor, activation: str, site: str) -> Tensor:
+        """Add an activation function that is a kernel of its own."""
+        name = self.read(x)
+        for kind, attributes in ACTIVATION_NODES[activation]:
+            name = self.node(kind, [name], **attributes)
+        if activation != "silu":
+            return self.mark(name, site, rectified=activation in RECTIFYING)
+        gate = self.mark(name, f"{site}.gate", rectified=True)
+        return self.multiply(x, gate, site)
 
     def _dequantize(self, tensor: Tensor) -> str:
         """Return the tensor behind its quantize/dequantize pair, adding the pair the first time."""
@@ -229,91 +238,63 @@ class GraphWriter:
         """Return the names of weight and bias of the layer at `site` in the current precision."""
         weight_bits, activation_bits = self.precision
         if activation_bits == 8:
-            return self._integer_weights(x, weight, bias, 127 if groups > 1 else self._largest_code)
-        return [self._stored_weight(weight, weight_bits), self.constant(bias.astype(np.float32))]
+            largest = largest_code_of_layer(weight.shape, groups, self._largest_code)
+            return self._integer_weights(x, weight, bias, site, largest)
+        return [self._stored_weight(weight, weight_bits, site), self.constant(bias.astype(np.float32))]
 
-    def _integer_weights(self, x: Tensor, weight: np.ndarray, bias: np.ndarray, largest: int) -> list[str]:
+    def _integer_weights(
+        self, x: Tensor, weight: np.ndarray, bias: np.ndarray, site: str, largest: int
+    ) -> list[str]:  # fmt: skip
         weight_bits, _ = self.precision
         input_scale = self._code(x).scale
-        code = weight_code(weight, weight_bits, largest, smallest_weight_scale(bias, input_scale))
+        code = self._weight_code(weight, weight_bits, largest, site, smallest_weight_scale(bias, input_scale))
         codes = self.constant(code.codes, "INT4" if weight_bits == 4 else "")
         if weight_bits == 4:
             codes = self.node("Cast", [codes], to="INT8")
-        zeros = self.zeros(len(code.scales), np.int8)
+        zeros = self.zeros(code.scales.shape, np.int8)
         dequantized = self.node("DequantizeLinear", [codes, self.constant(code.scales), zeros], axis=0)
         bias_codes, bias_scales = bias_code(bias, input_scale, code.scales)
-        bias_names = [self.constant(bias_codes), self.constant(bias_scales), self.zeros(len(bias_scales), np.int32)]
+        bias_names = [self.constant(bias_codes), self.constant(bias_scales)]
+        bias_names.append(self.zeros(bias_scales.shape, np.int32))
         return [dequantized, self.node("DequantizeLinear", bias_names, axis=0)]
 
-    def _stored_weight(self, weight: np.ndarray, bits: int) -> str:
+    def _weight_code(
+        self, weight: np.ndarray, bits: int, largest: int, site: str, smallest_scale: np.ndarray | float = 0.0
+    ) -> WeightCode:
+        """Return the code of the layer's weight, at its learned scales where there are some."""
+        scales = self._plan.scales
+        if self._codes is None or site not in self._codes.weight_scales:
+            return weight_code(weight, bits, largest, smallest_scale, scales=scales)
+        learned = self._codes.weight_scales[site]
+        smallest = np.max(smallest_scale) if scales == "tensor" else smallest_scale
+        return weight_code_at(weight, np.maximum(learned, smallest).astype(np.float32), bits, largest)
+
+    def _stored_weight(self, weight: np.ndarray, bits: int, site: str) -> str:
         """Return a float weight that the file stores in fewer bits and the runtime restores when it loads."""
         if bits == 32:
             return self.constant(weight.astype(np.float32))
         if bits == 16:
             return self.node("Cast", [self.constant(weight.astype(np.float16))], to="FLOAT")
-        code = weight_code(weight, bits, 127)
-        restored = self.node("Cast", [self.constant(code.codes, "INT4" if bits == 4 else "")], to="FLOAT")
-        scales = code.scales.reshape(-1, *[1] * (weight.ndim - 1))
-        return self.node("Mul", [restored, self.constant(scales)])
+        book = codebook_of(weight, bits, self._plan)
+        if book is not None:
+            return self._indexed_weight(book, bits)
+        code = self._weight_code(weight, bits, 127, site)
+        restored = self.node("Cast", [self.constant(code.codes, "INT4" if bits <= 4 else "")], to="FLOAT")
+        return self.node("Mul", [restored, self.constant(spread(code.scales, weight.ndim))])
+
+    def _indexed_weight(self, book: Codebook, bits: int) -> str:
+        """Return a float weight that is looked up in a table of levels when the file is loaded."""
+        indices = self.node("Cast", [self.constant(book.indices, "UINT4" if bits <= 4 else "")], to="INT32")
+        if not book.scales.ndim:
+            return self.node("Gather", [self.constant(book.levels * book.scales), indices], axis=0)
+        restored = self.node("Gather", [self.constant(book.levels), indices], axis=0)
+        return self.node("Mul", [restored, self.constant(spread(book.scales, book.indices.ndim))])
 
 
 def array(value: torch.Tensor) -> np.ndarray:
-    """Return a tensor as a contiguous float32 array."""
-    return np.ascontiguousarray(value.detach().cpu().float().numpy())
+    """Return a tensor as a contiguous float32 array of its axes."""
+    return np.array(value.detach().cpu().float().numpy(), order="C")
 
 
 def _bias(weight: torch.Tensor, bias: torch.Tensor | None) -> np.ndarray:
     return np.zeros(len(weight), np.float32) if bias is None else array(bias)
-
-
-def packed_nibbles(codes: np.ndarray) -> bytes:
-    """Return signed 4-bit codes two to a byte, the first one in the low half, as ONNX stores INT4."""
-    nibbles = codes.ravel().astype(np.int8).view(np.uint8) & 0xF
-    padded = np.append(nibbles, np.uint8(0)) if len(nibbles) % 2 else nibbles
-    return (padded[0::2] | (padded[1::2] << 4)).astype(np.uint8).tobytes()
-
-
-def serialize_graph(
-    writer: GraphWriter, *, input_name: str, input_shape: Sequence[int], outputs: Mapping[str, str],
-    output_rank: int | None,
-) -> bytes:  # fmt: skip
-    """Return the ONNX file of what the writer collected; equal graphs give equal bytes.
-
-    Args:
-        writer: the collected graph.
-        input_name: of the one input, unsigned 8-bit pixels.
-        input_shape: static, batch first.
-        outputs: name of each float output -> name of the tensor that it shows.
-        output_rank: number of axes of every output; None where they differ.
-
-    Raises:
-        onnx.checker.ValidationError: if the graph is malformed: a defect of an emitter.
-    """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    def tensor(name: str, value: np.ndarray, stored_as: str) -> TensorProto:
-        if not stored_as:
-            return numpy_helper.from_array(value.copy(order="C"), name)
-        return helper.make_tensor(name, getattr(TensorProto, stored_as), value.shape, packed_nibbles(value), raw=True)
-
-    def make_node(node: Node) -> onnx.NodeProto:
-        attributes: dict[str, Any] = dict(node.attributes)
-        if node.kind == "Cast":
-            attributes["to"] = getattr(TensorProto, str(attributes["to"]))
-        return helper.make_node(node.kind, node.inputs, [node.output], **attributes)
-
-    axes = None if output_rank is None else [None] * output_rank
-    shown = [helper.make_node("Identity", [name], [output]) for output, name in outputs.items()]
-    graph = helper.make_graph(
-        [make_node(node) for node in writer.nodes] + shown,
-        "network",
-        [helper.make_tensor_value_info(input_name, TensorProto.UINT8, list(input_shape))],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, axes) for output in outputs],
-        [tensor(name, value, stored_as) for name, (value, stored_as) in writer.initializers.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="automl")
-    model.ir_version = IR_VERSION
-    if output_rank is not None:  # the checker knows no output of unknown rank; the runtime does
-        onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]

@@ -15,11 +15,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from automl.models.deployable import Chain
 from automl.models.writer import Tensor, Writer
 
 
 class ConvolutionNorm(nn.Module):
-    """A convolution without bias and its batch normalisation, rectified where asked; folded on export."""
+    """A convolution without bias and its batch normalisation, rectified where asked; folded on export.
+
+    The convolution may be a chain of them; the normalisation is then folded into the last one.
+    """
+
+    convolution: nn.Conv2d | Chain
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, rectify: bool = False) -> None:
         super().__init__()
@@ -33,11 +39,17 @@ class ConvolutionNorm(nn.Module):
         return torch.relu(x) if self.rectify else x
 
     def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
-        """Write the folded convolution."""
-        weight, bias = folded(self.convolution, self.norm)
-        layer, activation = self.convolution, "relu" if self.rectify else "none"
-        padding = (int(layer.padding[0]), int(layer.padding[1]))
-        return writer.convolution(x, weight, bias, site, stride=layer.stride, padding=padding, activation=activation)
+        """Write the folded convolution, or each of a chain."""
+        *inner, last = self.layers()
+        for position, layer in enumerate(inner):
+            x = emit_convolution(writer, x, layer, (layer.weight, layer.bias), f"{site}.{position}")
+        activation = "relu" if self.rectify else "none"
+        return emit_convolution(writer, x, last, folded(last, self.norm), site, activation)
+
+    def layers(self) -> list[nn.Conv2d]:
+        """Return the convolution, or those of the chain in its place, first one first."""
+        members = list(self.convolution) if isinstance(self.convolution, Chain) else [self.convolution]
+        return [member for member in members if isinstance(member, nn.Conv2d)]
 
 
 class Depthwise(nn.Conv2d):
@@ -66,12 +78,7 @@ class DepthwiseSeparable(nn.Module):
 
     def emit(self, writer: Writer, x: Tensor, site: str) -> Tensor:
         """Write both convolutions."""
-        layer = self.depthwise
-        padding = (int(layer.padding[0]), int(layer.padding[1]))
-        x = writer.convolution(
-            x, layer.weight, None, f"{site}.depthwise", stride=layer.stride, padding=padding, dilation=layer.dilation,
-            groups=layer.groups,
-        )  # fmt: skip
+        x = emit_convolution(writer, x, self.depthwise, (self.depthwise.weight, None), f"{site}.depthwise")
         return self.pointwise.emit(writer, x, site)
 
 
@@ -155,6 +162,29 @@ OPERATIONS: Mapping[str, Callable[[int, int], OperationModule]] = {  # each buil
     "dil_conv_5x5": lambda c, s: DepthwiseSeparable(c, 5, stride=s, dilation=2),
     "conv_3x3": lambda c, s: ConvolutionNorm(c, c, 3, stride=s),
 }
+
+
+def end_rectified(operation: nn.Module) -> None:
+    """Make an operation over rectified states end in a ReLU: a node that adds nothing rectifies in its one operation.
+
+    Pools and skips of what is not below zero are not below zero either.
+    """
+    layers = [module for module in operation.modules() if isinstance(module, ConvolutionNorm)]
+    if layers:
+        layers[-1].rectify = True
+
+
+def emit_convolution(
+    writer: Writer, x: Tensor, layer: nn.Conv2d, parameters: tuple[torch.Tensor, torch.Tensor | None], site: str,
+    activation: str = "none",
+) -> Tensor:  # fmt: skip
+    """Write a convolution of the layer's geometry with these (weight, bias)."""
+    weight, bias = parameters
+    padding = (int(layer.padding[0]), int(layer.padding[1]))
+    return writer.convolution(
+        x, weight, bias, site, stride=layer.stride, padding=padding, dilation=layer.dilation, groups=layer.groups,
+        activation=activation,
+    )  # fmt: skip
 
 
 def depthwise_convolution(x: torch.Tensor, weight: torch.Tensor, stride: int, dilation: int) -> torch.Tensor:

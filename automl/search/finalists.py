@@ -85,9 +85,9 @@ def run_one(executor: Executor, task: Task, what: str, on_wait: Callable[[], Non
     return ends[0].value
 
 
-def finalist_key(role: str, candidate: Candidate) -> tuple[str, str]:
-    """Return what tells one finalist's record from another's; a twin's record holds the twin."""
-    return role, (candidate.twin() if role == "twin" else candidate).canonical().candidate_hash()
+def finalist_key(role: str, candidate: Candidate, runtime: str = "onnxruntime") -> tuple[str, str]:
+    """Return what tells one finalist's record from another's; a twin's record holds the twin, run by `runtime`."""
+    return role, (candidate.twin(runtime) if role == "twin" else candidate).canonical().candidate_hash()
 
 
 def _accuracy(trial: TrialRecord) -> float:

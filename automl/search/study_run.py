@@ -14,31 +14,33 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
+import numpy as np
+
 from automl.candidate import Candidate
 from automl.data.dataset import Dataset
+from automl.data.unlabelled import read_unlabelled
 from automl.errors import input_error
 from automl.evaluation import (
     EvaluateTask,
     EvaluationContext,
     FinishTask,
-    Teacher,
-    TeacherTask,
-    largest_candidate,
-    named_teacher,
     prepare_controls,
 )
+from automl.evaluation.controls import fastest_float_runtime
+from automl.models.user.source import ModelSource
 from automl.outcome import Measured, Timing
 from automl.search.driver import Budget, DrivePlan, drive
 from automl.search.executor import Completion, Executor, Task
-from automl.search.finalists import choose_finalists, choose_twin, finalist_key, run_all, run_one
+from automl.search.finalists import choose_finalists, choose_twin, finalist_key, run_all
 from automl.search.grid import declared_grid
 from automl.search.mirror import Mirror
 from automl.search.progress import Progress, progress
 from automl.search.record_view import Ledger
 from automl.search.samplers import SamplerPlan
+from automl.search.teaching import Classroom
 from automl.space import Point, SearchSpace
 from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, TrialRecord, current_holder
-from automl.study_spec import INDECISIVE, StudySpec, open_dataset
+from automl.study_spec import INDECISIVE, StudySpec, is_factory, open_dataset
 from automl.targets import Target, default_lane_folder
 from automl.targets.lanes import allowed_cores
 from automl.targets.probe import u8s8_saturates
@@ -154,6 +156,61 @@ def run_study(
         store.release_lease(study.id)
 
 
+@dataclass(frozen=True)
+class Bench:
+    """A recorded study made ready to evaluate more: its pool holds its context, and `renew` keeps its lease."""
+
+    study: StudyRecord
+    executor: Executor
+    renew: Callable[[], None]
+
+
+@contextmanager
+def reopened(
+    spec: StudySpec,
+    space: SearchSpace,
+    target: Target,
+    store: Store,
+    runs: Path,
+    phase: str,
+    *,
+    open_executor: OpenExecutor | None = None,
+    lane_folder: Path | None = None,
+) -> Iterator[Bench]:
+    """Yield what the evaluations of a recorded study run on, for what is measured after its search.
+
+    Args:
+        spec: as it was recorded.
+        space: of the spec and the target.
+        target: opened.
+        store: holds the study's lease until the end.
+        runs: the study's own folder for files.
+        phase: under which the time is recorded.
+        open_executor: makes the pool; None makes the one that the spec names.
+        lane_folder: where the locks of this machine's cores lie; None means one place for all studies of this user.
+
+    Raises:
+        InputError: where there is no such study, its data cannot be used any more, or the device is another one.
+        LeaseError: where another live driver runs the study.
+    """
+    study = store.find_study(spec.name)
+    if study is None:
+        raise input_error("the study", "in the storage", repr(spec.name), "Run `automl search` first.")
+    _check_same_device(study, target)
+    dataset = open_dataset(spec.data)
+    _check_same_data(study, dataset)
+    store.take_lease(study.id, current_holder(), phase)
+    run = _Run(spec, space, target, store, study, lambda _: None, lane_folder)
+    try:
+        context = _context(run, dataset, runs)
+        with _pool(spec, open_pool if open_executor is None else open_executor) as executor:
+            executor.share(context)
+            executor.share(_taught(run, context, executor))
+            yield Bench(study, executor, run.renew)
+    finally:
+        store.release_lease(study.id)
+
+
 def open_pool(spec: StudySpec) -> Executor:
     """Return the executor that the spec names."""
     if spec.search.executor == "inline":
@@ -214,11 +271,19 @@ def _run_steps(run: _Run, dataset: Dataset, runs: Path, sampler: SamplerPlan, op
     with _pool(run.spec, open_executor) as executor, _mirror(run) as mirror:
         run.begin("teacher")
         executor.share(context)
-        context = replace(context, teacher=_teacher(run, context, executor))
+        context = _taught(run, context, executor)
         executor.share(context)
         drive(_drive_plan(run, sampler, context), run.store, executor, mirror, run.on_progress)
         run.begin("finalists")
-        _finish(run, executor)
+        _finish(run, executor, context.float_runtime)
+
+
+def _taught(run: _Run, context: EvaluationContext, executor: Executor) -> EvaluationContext:
+    """Return the context with the study's teacher, and with the data that it teaches on."""
+    room = Classroom(run.spec, run.space, run.store, run.study, executor, run.renew)
+    context = replace(context, teacher=room.teacher(context))
+    executor.share(context)
+    return room.taught(context)
 
 
 def _context(run: _Run, dataset: Dataset, runs: Path) -> EvaluationContext:
@@ -226,7 +291,7 @@ def _context(run: _Run, dataset: Dataset, runs: Path) -> EvaluationContext:
     spec, target, workers = run.spec, run.target, worker_count(run.spec)
     runs.mkdir(parents=True, exist_ok=True)
     known = run.store.control_references(run.study.id, target.fingerprint)
-    controls = prepare_controls(target, dataset, runs.resolve(), spec.target.batch, known)
+    controls = prepare_controls(target, dataset, runs.resolve(), spec.target.batch, known, spec.target.runtimes)
     for kind, control in controls.items():
         ms = run.store.set_control_reference(
             run.study.id, target.fingerprint, kind, control.reference_ms, control.sha256
@@ -245,10 +310,32 @@ def _context(run: _Run, dataset: Dataset, runs: Path) -> EvaluationContext:
         lane_folder=default_lane_folder() if run.lane_folder is None else run.lane_folder,
         threads=1 if inline else len(allowed_cores()),  # the teacher trains alone
         batch=spec.target.batch,
-        largest_code=64 if u8s8_saturates() else 127,
+        largest_code=64 if u8s8_saturates(spec.target.runtimes) else 127,
         finalist_epochs=spec.finalists.epochs,
         finalist_seconds=_finalist_seconds(spec, workers),
+        model=model_source(spec),
+        teacher_model=ModelSource(spec.teacher.source) if is_factory(spec.teacher.source) else None,
+        starts_from_teacher=spec.training.start == "teacher",
+        unlabelled=_unlabelled(spec, dataset),
+        float_runtime=fastest_float_runtime(controls),
     )
+
+
+def model_source(spec: StudySpec) -> ModelSource | None:
+    """Return where the user's own model of the study comes from; None where cells are searched."""
+    if spec.model is None:
+        return None
+    return ModelSource(spec.model.source, spec.model.weights, spec.model.stages)
+
+
+def _unlabelled(spec: StudySpec, dataset: Dataset) -> np.ndarray | None:
+    """Return the samples without labels that the teacher answers besides.
+
+    Raises:
+        InputError: where they cannot be read or are not like the labelled ones.
+    """
+    path = spec.distillation.unlabelled
+    return None if path is None else read_unlabelled(path, dataset.input_shape, resize=spec.data.resize)
 
 
 def _finalist_seconds(spec: StudySpec, workers: int) -> float | None:
@@ -256,26 +343,6 @@ def _finalist_seconds(spec: StudySpec, workers: int) -> float | None:
         return None
     rounds = math.ceil((spec.finalists.count + 1) / workers)  # with the twin
     return spec.budget.seconds * spec.finalists.share * TRAINING_SHARE / rounds
-
-
-def _teacher(run: _Run, context: EvaluationContext, executor: Executor) -> Teacher | None:
-    """Return the study's teacher: trained within its share of the budget, read from its file, or None."""
-    source, seconds = run.spec.teacher.source, run.spec.budget.seconds
-    if source == "none":
-        return None
-    if source != "space":
-        return named_teacher(Path(source), context)
-    most = None if seconds is None else seconds * run.spec.teacher.share
-    task = TeacherTask(largest_candidate(run.space), most, run.spec.teacher.epochs)
-    teacher = run_one(executor, task, "the teacher", run.renew)
-    assert isinstance(teacher, Teacher) and teacher.candidate is not None
-    saved = run.store.teacher(run.study.id)
-    if saved is None or saved.sha256 != teacher.sha256:
-        run.store.save_teacher(
-            run.study.id, sha256=teacher.sha256, path=teacher.path, candidate=teacher.candidate,
-            measurements=teacher.measurements, seconds=teacher.seconds,
-        )  # fmt: skip
-    return teacher
 
 
 def _sampler_plan(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point], cells: Sequence[Point]) -> SamplerPlan:
@@ -315,7 +382,7 @@ def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext) -> 
     )
 
 
-def _finish(run: _Run, executor: Executor) -> None:
+def _finish(run: _Run, executor: Executor, runtime: str) -> None:
     """Retrain the best of the front, and the twin of the best compressed one; those in the record are done."""
     ledger = Ledger(run.store.trials(run.study.id), run.spec.objectives)
     chosen = choose_finalists(ledger.front(), run.spec.finalists.count)
@@ -325,7 +392,7 @@ def _finish(run: _Run, executor: Executor) -> None:
     missing = {
         f"{role} of trial {trial.number}": (role, trial)
         for role, trial in wanted
-        if finalist_key(role, trial.candidate) not in done
+        if finalist_key(role, trial.candidate, runtime) not in done
     }
 
     def record(key: str, completion: Completion) -> None:
@@ -334,7 +401,7 @@ def _finish(run: _Run, executor: Executor) -> None:
             run.note("failed", f"The {key} failed: {completion.error}", trial.number)
             return
         assert isinstance(completion.value, Measured)
-        candidate = trial.candidate.twin().canonical() if role == "twin" else trial.candidate
+        candidate = trial.candidate.twin(runtime).canonical() if role == "twin" else trial.candidate
         run.store.add_finalist(run.study.id, role, trial.number, candidate, completion.value)
 
     tasks: Mapping[str, Task] = {key: FinishTask(trial.candidate, role) for key, (role, trial) in missing.items()}

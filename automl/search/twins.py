@@ -12,11 +12,8 @@ from automl.outcome import Measured
 from automl.pareto import dominates
 from automl.search.front import objective_losses, study_front
 from automl.search.record_view import RecordView
-from automl.space import Choice, Point, SearchSpace
+from automl.space import Point, SearchSpace
 from automl.storage import TrialRecord
-
-NOT_PRUNED: Choice = 0.0
-FLOATING_POINT: Choice = "w32a32"
 
 
 def due_twin(space: SearchSpace, objectives: Sequence[str], view: RecordView) -> Point | None:
@@ -43,11 +40,10 @@ def twin_point(space: SearchSpace, trial: TrialRecord) -> Point | None:
     """Return the point of the trial's uncompressed twin; None where the space does not have it."""
     choices = space.choices(trial.point)
     for dimension in space.dimensions:
-        plain = {"pruning": NOT_PRUNED, "quantization": FLOATING_POINT}.get(dimension.group)
-        if plain is not None:
-            if plain not in dimension.choices:
+        if dimension.plain is not None:
+            if dimension.plain not in dimension.choices:
                 return None
-            choices[dimension.name] = plain
+            choices[dimension.name] = dimension.plain
     point = space.point(choices)
     return point if space.decode(point) == trial.candidate.twin().canonical() else None
 

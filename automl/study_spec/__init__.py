@@ -6,6 +6,7 @@ no particular search space, so whether a width or a dimension exists is said by 
 """
 
 from automl.study_spec.document import (
+    is_factory,
     load_study_spec,
     open_dataset,
     parse_override,
@@ -19,6 +20,7 @@ __all__ = [
     "DataSpec",
     "Range",
     "StudySpec",
+    "is_factory",
     "load_study_spec",
     "open_dataset",
     "parse_override",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,10 @@ from automl.errors import Fault, InputError, input_error
 from automl.study_spec.faults import fault_of, shown
 from automl.study_spec.parts import DataSpec, StudySpec
 
-PATHS = ("data.path", "teacher.source", "target.name")  # values that are, or hold, the path of a file
+PATHS = (  # values that are, or hold, the path of a file
+    "data.path", "teacher.source", "target.name", "model.source", "model.weights", "distillation.unlabelled",
+)  # fmt: skip
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:factory
 RECORDED = "recorded:"
 
 
@@ -83,6 +87,8 @@ def open_dataset(data: DataSpec) -> Dataset:
         train_limit=data.train_limit,
         validation_limit=data.validation_limit,
         augmentation=data.augmentation,
+        length=data.length,
+        vocabulary=data.vocabulary,
     )
 
 
@@ -157,6 +163,11 @@ def _found(document: Any, key: str) -> Any:
     return document
 
 
+def is_factory(source: str) -> bool:
+    """Tell whether a source names a factory in a module, such as "package.module:factory", rather than a file."""
+    return FACTORY.fullmatch(source) is not None
+
+
 def _anchored(key: str, value: Any, folder: Path) -> Any:
     """Return the value with a relative path in it made absolute; values that hold no path as they are."""
     if key not in PATHS or not isinstance(value, str | Path):
@@ -164,5 +175,7 @@ def _anchored(key: str, value: Any, folder: Path) -> Any:
     text = str(value)
     prefix = RECORDED if text.startswith(RECORDED) else ""
     if (key == "teacher.source" and text in ("space", "none")) or (key == "target.name" and not prefix):
+        return text
+    if key in ("teacher.source", "model.source") and is_factory(text):
         return text
     return f"{prefix}{(folder / Path(text.removeprefix(prefix)).expanduser()).resolve()}"

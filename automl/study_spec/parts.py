@@ -28,7 +28,7 @@ from automl.outcome import OBJECTIVES
 INDECISIVE = ("name", "budget", "storage", "search.workers", "search.executor")  # may change when a study goes on
 LATER = (  # keys that a study's digest leaves out where they have their defaults: older studies do not know them
     "model", "pruning", "quantization", "target.runtimes", "distillation.methods", "distillation.unlabelled",
-    "distillation.data", "teacher.others", "teacher.assistant", "data.length", "data.vocabulary",
+    "distillation.data", "teacher.others", "teacher.assistant", "training.start", "data.length", "data.vocabulary",
 )  # fmt: skip
 
 
@@ -232,7 +232,10 @@ class QuantizationSpec(Part):
 
 
 class TrainingSpec(Part):
-    """Each hyperparameter is a value, a list of values, or a range; more than one value make it a dimension."""
+    """Each hyperparameter is a value, a list of values, or a range; more than one value make it a dimension.
+
+    With `start: teacher` a candidate whose unpruned network is the teacher's begins with the teacher's weights.
+    """
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[RealEntry, AboveZero] = 3.0e-3
@@ -242,6 +245,7 @@ class TrainingSpec(Part):
     dropout: Annotated[RealEntry, BelowOne] = 0.0
     label_smoothing: Annotated[RealEntry, BelowOne] = 0.0
     clip_norm: Annotated[RealEntry, NotNegative] = 5.0
+    start: Literal["scratch", "teacher"] = "scratch"
 
 
 class DistillationSpec(Part):
@@ -298,9 +302,10 @@ class OtherTeacher(Part):
 
 
 class TeacherSpec(Part):
-    """Who teaches: `space` (its largest network, trained within `share` of budget.seconds), `none`, or a bundle.
+    """Who teaches: `space` (its largest network), a `package.module:factory`, `none`, or an ONNX file or bundle.
 
-    `others` answer beside it, their logits weighted. With `assistant` a network of middle size learns from the teacher
+    What is no file is trained for the study within `share` of budget.seconds. `others` answer beside it, their
+    logits weighted. With `assistant` a network of middle size learns from the teacher
     first and teaches the students that are much smaller than it.
     """
 

@@ -1,26 +1,38 @@
-"""The CPU target: real files in ONNX Runtime's CPU provider, one thread, timed in the machine's one lane."""
+"""The CPU target: real files in ONNX Runtime or OpenVINO, one thread, timed in the machine's one lane."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from automl.errors import TargetError
 from automl.outcome import Kind, Timing
-from automl.targets.formats import onnxruntime_cpu_formats
+from automl.targets.formats import cpu_formats
 from automl.targets.lanes import CorePlan, timing_lane
-from automl.targets.session import open_call, open_runner
-from automl.targets.target import Contestant, Control, Format, Runner
-from automl.targets.timing import CANDIDATE, CONTROL, CONTROL_AGAIN, TWIN, TimingRules, median_ms, time_contestants
+from automl.targets.session import open_runner, prepare_call
+from automl.targets.target import ONNX_RUNTIME, Contestant, Control, Format, Runner, runtime_of_control
+from automl.targets.timing import (
+    CANDIDATE,
+    CONTROL,
+    CONTROL_AGAIN,
+    TWIN,
+    TimingRules,
+    TimingSession,
+    median_ms,
+    time_contestants,
+)
 
 DEVICE = "cpu"
 
 
 @dataclass(frozen=True)
 class CpuTarget:
-    """This machine's CPU with ONNX Runtime. `plan` is taken before any lane or slot narrows the process."""
+    """This machine's CPU with the runtimes `served_by`.
+
+    `plan` is taken before any lane or slot narrows the process; `fingerprint` names the versions of the runtimes.
+    """
 
     channel_multiple: int
     batch: int
@@ -30,18 +42,33 @@ class CpuTarget:
     rules: TimingRules
     name: str = DEVICE
     kind: Kind = "measured"
+    served_by: tuple[str, ...] = (ONNX_RUNTIME,)
+
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the runtimes that files can be served by."""
+        return self.served_by
 
     def formats(self) -> tuple[Format, ...]:
-        """Return every pair of bit-widths with whether ONNX Runtime executes it, and why."""
-        return onnxruntime_cpu_formats()
+        """Return every pair of bit-widths in each runtime with whether that runtime executes it, and why."""
+        return tuple(form for runtime in self.served_by for form in cpu_formats(runtime))
 
-    def reference_ms(self, control: Path, kind: str) -> float:  # noqa: ARG002 the protocol's
-        """Return the control's median milliseconds over several sittings, whatever its kind."""
+    def reference_ms(self, control: Path, kind: str, beside: Control | None = None) -> float:
+        """Return the control's milliseconds over several sittings, by itself or held against another control.
+
+        Raises:
+            TargetError: where a file cannot be run.
+        """
+        runtime = runtime_of_control(kind)
+        if beside is not None:
+            subject = Contestant(control, "", kind, runtime)
+            session = self._hold({CANDIDATE: subject, CONTROL: beside, CONTROL_AGAIN: beside}, f"reference {kind}")
+            return session.control_ratio().value * beside.reference_ms
+        opener = prepare_call(control, runtime)
         with timing_lane(self.lane_folder, DEVICE, plan=self.plan):
-            return median_ms(partial(open_call, control), rules=self.rules)
+            return median_ms(opener, rules=self.rules)
 
     def compare(self, subject: Contestant, control: Control, twin: Contestant | None, moment: str) -> Timing:
-        """Time the subject against the control's A/A pair and, where given, its twin, in one session.
+        """Time the subject against the control's A/A pair and, where given, its twin, each in its own runtime.
 
         Raises:
             TargetError: where a file is missing, differs from its hash, or cannot be run.
@@ -51,9 +78,7 @@ class CpuTarget:
             contestants[TWIN] = twin
         for contestant in contestants.values():
             _check_file(contestant.path, contestant.sha256)
-        openers = {name: partial(open_call, contestant.path) for name, contestant in contestants.items()}
-        with timing_lane(self.lane_folder, DEVICE, plan=self.plan):
-            session = time_contestants(openers, seed=f"{subject.sha256} {moment}", rules=self.rules)
+        session = self._hold(contestants, f"{subject.sha256} {moment}")
         return Timing(
             moment=moment,
             kind=self.kind,
@@ -68,13 +93,19 @@ class CpuTarget:
             samples_ms=session.samples_ms,
         )
 
-    def load(self, path: Path) -> Runner:
-        """Return a function that runs the file on raw pixels, at the file's static batch.
+    def load(self, path: Path, runtime: str = ONNX_RUNTIME) -> Runner:
+        """Return a function that runs the file, plain or packed, on raw samples, at the file's static batch.
 
         Raises:
-            TargetError: where the file cannot be loaded.
+            TargetError: where the file cannot be loaded, or the runtime is not there.
         """
-        return open_runner(path)
+        return open_runner(path, runtime)
+
+    def _hold(self, contestants: Mapping[str, Contestant | Control], seed: str) -> TimingSession:
+        """Time the contestants in the lane, which nobody holds while a runtime compiles."""
+        openers = {name: prepare_call(one.path, one.runtime) for name, one in contestants.items()}
+        with timing_lane(self.lane_folder, DEVICE, plan=self.plan):
+            return time_contestants(openers, seed=seed, rules=self.rules)
 
 
 def _check_file(path: Path, sha256: str) -> None:

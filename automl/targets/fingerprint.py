@@ -1,9 +1,14 @@
-"""What the speed of a file depends on besides the file: the processor, its instructions, the runtime, the system."""
+"""What the speed of a file depends on besides the file: the processor, its instructions, the runtimes, the system.
+
+A study that lets OpenVINO serve is another device than one that does not: the fingerprint names the version of every
+runtime that may run a file, so that no figure of one is taken for a figure of the other.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,8 +36,8 @@ class Device:
         return f"{self.model}; {self.machine}; {self.cores} cores; {isa}; {self.runtime}; {self.system}"
 
 
-def describe_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
-    """Return the facts of this machine's CPU and of the installed ONNX Runtime."""
+def describe_cpu(cpuinfo: Path = Path("/proc/cpuinfo"), runtimes: Sequence[str] = ("onnxruntime",)) -> Device:
+    """Return the facts of this machine's CPU and of the installed runtimes of these names."""
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     cores = os.cpu_count()
     return Device(
@@ -40,7 +45,7 @@ def describe_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
         machine=platform.machine(),
         cores=1 if cores is None else cores,
         isa=_isa_flags(text),
-        runtime=f"onnxruntime {_runtime_version()}",
+        runtime=", ".join(f"{name} {_version(name)}" for name in runtimes),
         system=f"{platform.system()} {platform.release().split('.')[0]}",
     )
 
@@ -64,8 +69,8 @@ def _first_processor(cpuinfo: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
-def _runtime_version() -> str:
+def _version(package: str) -> str:
     try:
-        return metadata.version("onnxruntime")
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"

@@ -1,28 +1,65 @@
-"""Which pairs of bit-widths ONNX Runtime executes on a CPU, and what each is good for.
+"""Which pairs of bit-widths each runtime executes on a CPU, and what each is good for.
 
-Stated here, held by a contract test that looks at the optimised graph of a small network in each executable format.
+Stated here, held by contract tests that look at the optimised graph of a small network in each executable format.
 "Executable" means that what runs is what the pair says, not a simulation of it in floating point.
 """
 
 from __future__ import annotations
 
-from automl.targets.target import Format
+from collections.abc import Mapping, Sequence
 
-BITS = (4, 8, 16, 32)
+from automl.targets.openvino_session import capabilities, obstacle, sixteen_bit_type
+from automl.targets.target import ONNX_RUNTIME, OPENVINO, Format
+
+Pair = tuple[int, int]  # bits of weights and of activations
+BITS, SIXTEEN = (4, 8, 16, 32), (16, 16)
 
 
-def onnxruntime_cpu_formats() -> tuple[Format, ...]:
-    """Return all sixteen pairs of weight bits and activation bits, the executable ones first."""
-    formats = [_format(weight, activation) for weight in BITS for activation in BITS]
+def cpu_formats(runtime: str = ONNX_RUNTIME) -> tuple[Format, ...]:
+    """Return all sixteen pairs of weight bits and activation bits in a runtime, the executable ones first.
+
+    Raises:
+        KeyError: where the runtime is unknown.
+    """
+    pairs = [(weight, activation) for weight in BITS for activation in BITS]
+    formats = {ONNX_RUNTIME: _onnxruntime_formats, OPENVINO: _openvino_formats}[runtime](pairs)
     return tuple(sorted(formats, key=lambda form: (not form.executable, -form.weight_bits, -form.activation_bits)))
 
 
-def _format(weight_bits: int, activation_bits: int) -> Format:
-    if (weight_bits, activation_bits) in EXECUTABLE:
-        benefit, reason = EXECUTABLE[(weight_bits, activation_bits)]
-        return Format(weight_bits, activation_bits, True, benefit, reason)
-    reason = FLOAT_WEIGHTS if activation_bits == 8 else NO_KERNEL[activation_bits]
-    return Format(weight_bits, activation_bits, False, "none", reason)
+def _onnxruntime_formats(pairs: Sequence[Pair]) -> list[Format]:
+    return [
+        Format(*pair, True, *EXECUTABLE[pair]) if pair in EXECUTABLE else _refused(pair, NO_KERNEL, ONNX_RUNTIME)
+        for pair in pairs
+    ]
+
+
+def _openvino_formats(pairs: Sequence[Pair]) -> list[Format]:
+    """Return what OpenVINO makes of the pairs on this machine; the files are those of ONNX Runtime."""
+    if (reason := obstacle()) is not None:
+        return [Format(*pair, False, "none", reason, OPENVINO) for pair in pairs]
+    formats = [
+        Format(*pair, True, EXECUTABLE[pair][0], OPENVINO_EXECUTABLE[pair], OPENVINO)
+        if pair in OPENVINO_EXECUTABLE
+        else _refused(pair, OPENVINO_NO_KERNEL, OPENVINO)
+        for pair in pairs
+        if pair != SIXTEEN
+    ]
+    return [*formats, sixteen_bit_format(capabilities())]
+
+
+def sixteen_bit_format(native: Sequence[str]) -> Format:
+    """Return what OpenVINO makes of 16-bit weights and activations on a CPU of these capabilities."""
+    found = sixteen_bit_type(native)
+    if found is None:
+        reason = f"no native 16-bit arithmetic on this chip: OpenVINO finds {', '.join(native)}"
+        return Format(*SIXTEEN, False, "none", reason, OPENVINO)
+    return Format(*SIXTEEN, True, "speed and size", f"weights stored as float16, computed in {found}", OPENVINO)
+
+
+def _refused(pair: Pair, reasons: Mapping[int, str], runtime: str) -> Format:
+    _, activation_bits = pair
+    reason = FLOAT_WEIGHTS if activation_bits == 8 else reasons[activation_bits]
+    return Format(*pair, False, "none", reason, runtime)
 
 
 EXECUTABLE = {
@@ -42,3 +79,16 @@ NO_KERNEL = {
     32: "no such storage",
 }
 FLOAT_WEIGHTS = "the integer convolution needs weights of at most 8 bits"
+OPENVINO_EXECUTABLE: Mapping[Pair, str] = {
+    (32, 32): "floating point, never lowered to bfloat16",
+    (16, 32): "weights stored as float16, widened to float32 when the model is compiled: half the size, same speed",
+    (8, 32): "weights stored as int8, scaled to float32 when the model is compiled: a quarter of the size",
+    (4, 32): "weights stored as int4, scaled to float32 when the model is compiled: an eighth of the size",
+    (8, 8): "integer kernels: int8 weights, unsigned 8-bit activations",
+    (4, 8): "weights stored as int4, widened to int8 when the model is compiled: kernels as for w8a8",
+}
+OPENVINO_NO_KERNEL: Mapping[int, str] = {
+    4: "no kernel with 4-bit activations on a CPU",
+    16: "16-bit activations go with 16-bit weights",
+    32: "no such storage",
+}

@@ -65,16 +65,19 @@ def kernel_model(kernel: Kernel) -> onnx.ModelProto:
 
 
 def saturation_model(channels: int, weight: int) -> onnx.ModelProto:
-    """Return a 1x1 QLinearConv whose weights are all `weight`: "x" (1 x channels x 4 x 4) -> "y"."""
+    """Return a 1x1 int8 convolution whose weights are all `weight`: "x" (1 x channels x 4 x 4) -> "y"."""
     from onnx import helper, numpy_helper
 
     constants: dict[str, Any] = {
         "one": np.float32(1), "zero": np.uint8(0), "w": np.full((channels, channels, 1, 1), weight, np.int8),
-        "w_zero": np.int8(0), "y_scale": np.float32(255 * weight * channels / 200),
+        "y_scale": np.float32(255 * weight * channels / 200),
     }  # fmt: skip
     nodes = (
         helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["xq"]),
-        helper.make_node("QLinearConv", ["xq", "one", "zero", "w", "one", "w_zero", "y_scale", "zero"], ["yq"]),
+        helper.make_node("DequantizeLinear", ["xq", "one", "zero"], ["xr"]),
+        helper.make_node("DequantizeLinear", ["w", "one"], ["wr"]),
+        helper.make_node("Conv", ["xr", "wr"], ["sum"]),
+        helper.make_node("QuantizeLinear", ["sum", "y_scale", "zero"], ["yq"]),
         helper.make_node("DequantizeLinear", ["yq", "y_scale", "zero"], ["y"]),
     )
     values = tuple(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())

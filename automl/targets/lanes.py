@@ -195,17 +195,30 @@ def _thread_ids() -> list[int]:
 
 @contextmanager
 def _pinned(cores: Collection[int], threads: Callable[[], list[int]]) -> Iterator[None]:
-    """Hold the threads to these cores; give each its own back, and those born meanwhile the calling one's."""
+    """Hold the threads to these cores; give each its own back, and those born meanwhile the calling one's.
+
+    A runtime's helper threads inherit the cores of the thread that opens a file: left there, they would compute on
+    the lane's core for as long as they live.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
-    own = os.sched_getaffinity(0)
+    own, born_before = os.sched_getaffinity(0), set(_thread_ids())
     before = {thread: os.sched_getaffinity(thread) for thread in threads()}
     try:
         _set_affinity(dict.fromkeys(before, cores))
         yield
     finally:
-        _set_affinity({thread: before.get(thread, own) for thread in threads()})
+        _set_affinity({**dict.fromkeys(_held_to(cores, set(_thread_ids()) - born_before), own), **before})
+
+
+def _held_to(cores: Collection[int], threads: Collection[int]) -> list[int]:
+    """Return those of the threads that may run on these cores only."""
+    held = []
+    for thread in threads:
+        with suppress(ProcessLookupError):
+            held += [thread] if os.sched_getaffinity(thread) == set(cores) else []
+    return held
 
 
 def _set_affinity(cores: Mapping[int, Collection[int]]) -> None:

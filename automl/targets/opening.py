@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from automl.errors import Fault, InputError, input_error
@@ -12,13 +12,17 @@ from automl.targets.cpu import CpuTarget
 from automl.targets.fingerprint import describe_cpu
 from automl.targets.lanes import core_plan
 from automl.targets.recorded import open_recording
-from automl.targets.target import Target
+from automl.targets.session import RUNTIMES
+from automl.targets.target import ONNX_RUNTIME, Target
 from automl.targets.timing import TimingRules
 
 RECORDED = "recorded:"
 
 
-def open_target(name: str, *, batch: int, channel_multiple: int, lane_folder: Path | None = None) -> Target:
+def open_target(
+    name: str, *, batch: int, channel_multiple: int, lane_folder: Path | None = None,
+    runtimes: Sequence[str] = (ONNX_RUNTIME,),
+) -> Target:  # fmt: skip
     """Return the target called "cpu", "cuda" or "recorded:FILE".
 
     Args:
@@ -26,22 +30,25 @@ def open_target(name: str, *, batch: int, channel_multiple: int, lane_folder: Pa
         batch: images in one call of a file.
         channel_multiple: what every width must be a multiple of.
         lane_folder: where the locks of this machine lie; None means one place for all studies of this user.
+        runtimes: that may serve files on a CPU; a recording has those of its controls.
 
     Raises:
-        InputError: naming every fault: an unknown name, a batch or multiple below 1, no GPU, a bad recording.
+        InputError: naming every fault: an unknown name, a batch or multiple below 1, a runtime that is unknown or not
+            installed, no GPU, a bad recording.
     """
     faults = [
         Fault(f"target.{key}", "a whole number of at least 1", str(value))
         for key, value in (("batch", batch), ("channel_multiple", channel_multiple))
         if value < 1
     ]
+    faults += _runtime_faults(runtimes)
     if faults:
         raise InputError(faults)
     if name.startswith(RECORDED):
         return open_recording(Path(name.removeprefix(RECORDED)), channel_multiple=channel_multiple)
     openers: dict[str, Callable[[], Target]] = {
         "cpu": lambda: _open_cpu(
-            batch, channel_multiple, default_lane_folder() if lane_folder is None else lane_folder
+            batch, channel_multiple, default_lane_folder() if lane_folder is None else lane_folder, runtimes
         ),
         "cuda": _refuse_cuda,
     }
@@ -66,14 +73,26 @@ def cuda_obstacle() -> str | None:
     return None
 
 
-def _open_cpu(batch: int, channel_multiple: int, lane_folder: Path) -> CpuTarget:
+def _runtime_faults(runtimes: Sequence[str]) -> list[Fault]:
+    """Return what keeps these runtimes from serving here; the default one is part of every installation."""
+    where, known = "target.runtimes", f"one or more different ones of {', '.join(RUNTIMES)}"
+    if not runtimes or len(set(runtimes)) < len(runtimes) or not set(runtimes) <= set(RUNTIMES):
+        return [Fault(where, known, ", ".join(runtimes) if runtimes else "none")]
+    obstacles = {name: RUNTIMES[name].obstacle() for name in runtimes if name != ONNX_RUNTIME}
+    return [Fault(where, f"runtimes that this machine has, such as {ONNX_RUNTIME}", f"{name}, which is {reason}")
+            for name, reason in obstacles.items() if reason is not None]  # fmt: skip
+
+
+def _open_cpu(batch: int, channel_multiple: int, lane_folder: Path, runtimes: Sequence[str]) -> CpuTarget:
+    served_by = tuple(name for name in RUNTIMES if name in runtimes)
     return CpuTarget(
         channel_multiple=channel_multiple,
         batch=batch,
-        fingerprint=describe_cpu().fingerprint(),
+        fingerprint=describe_cpu(runtimes=served_by).fingerprint(),
         lane_folder=lane_folder,
         plan=core_plan(),
         rules=TimingRules(),
+        served_by=served_by,
     )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from automl.errors import Fault, InputError, TargetError, input_error
 from automl.outcome import Kind, Ratio, Timing
-from automl.targets.formats import onnxruntime_cpu_formats
+from automl.targets.formats import cpu_formats
 from automl.targets.session import open_runner
-from automl.targets.target import Contestant, Control, Format, Runner
+from automl.targets.target import ONNX_RUNTIME, Contestant, Control, Format, Runner, runtime_of_control
 
 FORMAT = 1
 PROTOCOL = "recorded-1"
@@ -21,7 +21,7 @@ PROTOCOL = "recorded-1"
 
 @dataclass(frozen=True)
 class RecordedTarget:
-    """A table of latencies by shape key; files are scored on this machine's CPU."""
+    """A table of latencies by shape key, in the runtimes of its controls; files are scored on this machine's CPU."""
 
     name: str
     fingerprint: str
@@ -30,11 +30,16 @@ class RecordedTarget:
     latency_ms: Mapping[str, float]
     kind: Kind = "recorded"
 
-    def formats(self) -> tuple[Format, ...]:
-        """Return the pairs of the CPU target, whose files are recorded."""
-        return onnxruntime_cpu_formats()
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the runtimes that the device has controls of."""
+        found = {runtime_of_control(kind) for kind in self.controls}
+        return tuple(sorted(found, key=lambda name: (name != ONNX_RUNTIME, name)))
 
-    def reference_ms(self, control: Path, kind: str) -> float:  # noqa: ARG002 the protocol's
+    def formats(self) -> tuple[Format, ...]:
+        """Return the pairs of the CPU target in the same runtimes, whose files are recorded."""
+        return tuple(form for runtime in self.runtimes() for form in cpu_formats(runtime))
+
+    def reference_ms(self, control: Path, kind: str, beside: Control | None = None) -> float:  # noqa: ARG002 the protocol's
         """Return the recorded milliseconds of the control of this kind.
 
         Raises:
@@ -63,9 +68,9 @@ class RecordedTarget:
             aa_ratio=None,
         )
 
-    def load(self, path: Path) -> Runner:
-        """Return a function that runs the file on raw pixels, with ONNX Runtime on this machine's CPU."""
-        return open_runner(path)
+    def load(self, path: Path, runtime: str = ONNX_RUNTIME) -> Runner:
+        """Return a function that runs the file, plain or packed, on raw samples, on this machine's CPU."""
+        return open_runner(path, runtime)
 
     def _look_up(self, table: Mapping[str, float], where: str, key: str) -> float:
         if key not in table:

@@ -1,7 +1,12 @@
-"""ONNX Runtime sessions on the CPU as every number of this platform uses them: one thread, static shapes."""
+"""Files opened in the runtime that serves them, for timing and for answers; a packed file is restored at load.
+
+Importing this loads no runtime. `open_session` is ONNX Runtime's own session, for those who look at its graph.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,91 +14,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl.errors import TargetError
+from automl.targets import onnxruntime_session, openvino_session
+from automl.targets.onnxruntime_session import open_session
+from automl.targets.opened import OpenedFile
+from automl.targets.target import ONNX_RUNTIME, OPENVINO
 
 if TYPE_CHECKING:
     from automl.targets.target import Runner
-    from automl.targets.timing import Call
+    from automl.targets.timing import Opener
 
-ELEMENT_TYPES: dict[str, type[np.uint8 | np.float32]] = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+__all__ = ["RUNTIMES", "Runtime", "find_runtime", "open_runner", "open_session", "prepare_call", "runtime_obstacles"]
 
 
-def open_session(path: Path, optimized: Path | None = None) -> Any:
-    """Return an `onnxruntime.InferenceSession` of the file: one thread, sequential, all graph optimisations.
+@dataclass(frozen=True)
+class Runtime:
+    """What serves files: `open` as a deployment opens them, `obstacle` says why not here.
 
-    Args:
-        path: the ONNX file.
-        optimized: where to write the graph that really runs, if anywhere.
+    `prepare` does once what can be done once and returns what opens the file again and again.
+    """
+
+    open: Callable[[Path], OpenedFile]
+    prepare: Callable[[Path], Callable[[], OpenedFile]]
+    obstacle: Callable[[], str | None]
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    ONNX_RUNTIME: Runtime(onnxruntime_session.open_file, onnxruntime_session.prepare, onnxruntime_session.obstacle),
+    OPENVINO: Runtime(openvino_session.open_file, openvino_session.prepare, openvino_session.obstacle),
+}
+
+
+def find_runtime(name: str) -> Runtime:
+    """Return the runtime of this name.
 
     Raises:
-        TargetError: where the file is missing or cannot be run.
+        TargetError: where there is none.
     """
-    import onnxruntime
-
-    if not path.is_file():
-        raise TargetError(f"{path} must be an ONNX file, but there is no such file. Export the candidate again.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _runtime_errors() as error:
-        raise TargetError(f"{path} must be a file that ONNX Runtime can run, but it says: {error}") from error
+    if name not in RUNTIMES:
+        raise TargetError(f"a file must be run by one of {', '.join(RUNTIMES)}, but got {name!r}.")
+    return RUNTIMES[name]
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises for a file that it cannot run; they share no base class."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-    return (RuntimeError, *(getattr(state, name) for name in (*names, "RuntimeException")))
+def runtime_obstacles() -> dict[str, str | None]:
+    """Return for each known runtime why it cannot run files here, or None where it can."""
+    return {name: runtime.obstacle() for name, runtime in RUNTIMES.items()}
 
 
-def open_call(path: Path, seed: int = 0) -> Call:
-    """Return a function that runs the file once on fixed random input, for timing."""
-    session = open_session(path)
-    shape, element = _input_of(session, path)
-    name = session.get_inputs()[0].name
-    feed = {name: np.random.default_rng(seed).integers(0, 256, shape).astype(element)}
-    return lambda: session.run(None, feed)
+def prepare_call(path: Path, runtime: str = ONNX_RUNTIME, seed: int = 0) -> Opener:
+    """Return what opens the file anew each time, as a function that runs it once on fixed random input, for timing.
 
-
-def open_runner(path: Path) -> Runner:
-    """Return a function from raw pixels (uint8, n x H x W or n x H x W x C) to logits (float32, n x classes).
-
-    It feeds the file's own static batch, image by image where that is 1; a last part is filled up with zeros.
-    No images give an array of 0 rows.
+    Raises:
+        TargetError: where the runtime is unknown or absent, or the file cannot be run. Some runtimes tell only when
+            the file is opened.
     """
-    session = open_session(path)
-    (batch, *image), element = _input_of(session, path)
-    name, classes = session.get_inputs()[0].name, session.get_outputs()[0].shape[-1]
+    open_file = find_runtime(runtime).prepare(path)
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if pixels.dtype != np.uint8 or list(pixels.shape[1:]) != image:
-            got = f"{pixels.dtype} n x {pixels.shape[1:]}"
-            raise TargetError(f"{path}: pixels must be uint8 n x {tuple(image)}, but got {got}.")
-        logits = np.empty((len(pixels), classes), np.float32)
-        for start in range(0, len(pixels), batch):
-            part = pixels[start : start + batch]
-            full = np.zeros((batch, *image), element)
+    def open_call() -> Callable[[], object]:
+        opened = open_file()
+        batch = opened.fixed_batch(seed)
+        return lambda: opened.run(batch)
+
+    return open_call
+
+
+def open_runner(path: Path, runtime: str = ONNX_RUNTIME) -> Runner:
+    """Return a function from raw samples to logits (float32, n x classes).
+
+    Samples are uint8 pixels (n x H x W or n x H x W x C), or int64 token ids (n x length) where the file takes those.
+    It feeds the file's own static batch, sample by sample where that is 1; a last part is filled up with zeros. No
+    samples give an array of 0 rows.
+
+    Raises:
+        TargetError: where the runtime is unknown or absent, or the file cannot be run.
+    """
+    opened = find_runtime(runtime).prepare(path)()
+    batch, *sample = opened.shape
+    wanted = np.dtype(np.int64 if opened.element is np.int64 else np.uint8)
+
+    def run(samples: NDArray[Any]) -> NDArray[np.float32]:
+        if samples.dtype != wanted or list(samples.shape[1:]) != sample:
+            kind = "token ids" if wanted == np.int64 else "pixels"
+            got = f"{samples.dtype} n x {samples.shape[1:]}"
+            raise TargetError(f"{path}: {kind} must be {wanted} n x {tuple(sample)}, but got {got}.")
+        logits = np.empty((len(samples), opened.classes), np.float32)
+        for start in range(0, len(samples), batch):
+            part = samples[start : start + batch]
+            full = np.zeros(opened.shape, opened.element)
             full[: len(part)] = part
-            logits[start : start + len(part)] = session.run(None, {name: full})[0][: len(part)]
+            logits[start : start + len(part)] = opened.run(full)[: len(part)]
         return logits
 
     return run
-
-
-def _input_of(session: Any, path: Path) -> tuple[list[int], type[np.uint8 | np.float32]]:
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise TargetError(f"{path} must have one input, but got {[entry.name for entry in inputs]}.")
-    shape, kind = inputs[0].shape, inputs[0].type
-    if not all(isinstance(size, int) and size > 0 for size in shape):
-        raise TargetError(f"{path} must have a static input shape, but got {shape}. Export it with a fixed batch.")
-    if kind not in ELEMENT_TYPES:
-        raise TargetError(f"{path}: the input must be one of {list(ELEMENT_TYPES)}, but got {kind}.")
-    return shape, ELEMENT_TYPES[kind]

@@ -1,26 +1,28 @@
-"""What a target is: a device with its runtime, and the values that pass between it and the evaluation."""
+"""What a target is: a device with its runtimes, and the values that pass between it and the evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from automl.outcome import Kind, Timing
 
-Runner = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Raw pixels (uint8, n x H x W or n x H x W x C) -> logits (n x classes), at the file's own static batch."""
+ONNX_RUNTIME, OPENVINO = "onnxruntime", "openvino"
+Runner = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""Raw samples (uint8 pixels n x H x W[ x C], or int64 ids n x length) -> logits (n x classes), at the static batch."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A pair of bit-widths on a target.
+    """A pair of bit-widths in a runtime of a target.
 
-    `benefit` is "baseline", "size", "speed and size" or "none"; `reason` says why the pair is (not) executable.
+    `benefit` is "baseline", "size", "speed", "speed and size" or "none"; `reason` says why the pair is (not)
+    executable.
     """
 
     weight_bits: int
@@ -28,29 +30,46 @@ class Format:
     executable: bool
     benefit: str
     reason: str
+    runtime: str = ONNX_RUNTIME
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A file that is timed: where it lies, its SHA-256, and the key of the graph that it deploys."""
+    """A file that is timed: where it lies, its SHA-256, the key of the graph that it deploys, and what runs it."""
 
     path: Path
     sha256: str
     shape_key: str
+    runtime: str = ONNX_RUNTIME
 
 
 @dataclass(frozen=True)
 class Control:
-    """A file that latencies are held against. `kind` is "fp32" or "int8"; `reference_ms` is fixed once a study."""
+    """A file that latencies are held against, in `runtime`; `kind` is what `control_kind` calls it.
+
+    `reference_ms` is fixed once a study.
+    """
 
     kind: str
     path: Path
     sha256: str
     reference_ms: float
+    runtime: str = ONNX_RUNTIME
+
+
+def control_kind(runtime: str, precision: str) -> str:
+    """Return what the control of a precision ("fp32" or "int8") is called: "int8", or "openvino int8"."""
+    return precision if runtime == ONNX_RUNTIME else f"{runtime} {precision}"
+
+
+def runtime_of_control(kind: str) -> str:
+    """Return the runtime of a kind of control."""
+    runtime, _, precision = kind.rpartition(" ")
+    return runtime if runtime and precision else ONNX_RUNTIME
 
 
 class Target(Protocol):
-    """A device and its runtime. Implementations are picklable and hold no open file or session."""
+    """A device and its runtimes. Implementations are picklable and hold no open file or session."""
 
     @property
     def name(self) -> str:
@@ -72,12 +91,20 @@ class Target(Protocol):
         """Return the multiple that every width must keep to."""
         ...
 
-    def formats(self) -> tuple[Format, ...]:
-        """Return every pair of bit-widths with whether it can be executed, and why."""
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the runtimes that files can be served by, the default one first where it is among them."""
         ...
 
-    def reference_ms(self, control: Path, kind: str) -> float:
-        """Return the milliseconds of the control file of this kind, measured with care."""
+    def formats(self) -> tuple[Format, ...]:
+        """Return every pair of bit-widths in each of its runtimes with whether it can be executed, and why."""
+        ...
+
+    def reference_ms(self, control: Path, kind: str, beside: Control | None = None) -> float:
+        """Return the milliseconds of the control file of this kind, measured with care.
+
+        Where `beside` is given, they are the ratio to that control, measured head to head, times its reference, so
+        that the time of day does not order the runtimes.
+        """
         ...
 
     def compare(self, subject: Contestant, control: Control, twin: Contestant | None, moment: str) -> Timing:
@@ -88,10 +115,10 @@ class Target(Protocol):
         """
         ...
 
-    def load(self, path: Path) -> Runner:
-        """Return a function that runs the file on raw pixels.
+    def load(self, path: Path, runtime: str = ONNX_RUNTIME) -> Runner:
+        """Return a function that runs the file, plain or packed, on raw samples.
 
         Raises:
-            TargetError: where the file cannot be loaded.
+            TargetError: where the file cannot be loaded, or the runtime is not there.
         """
         ...

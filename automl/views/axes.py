@@ -13,6 +13,7 @@ from automl.views.wording import bytes_words
 
 STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # ticks of one decade when it is wide on the page
 
+MANY = 10  # values from which a tail is a tail
 SHARE_STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -38,7 +39,7 @@ SCALES: Mapping[str, Scale] = {
 def span(name: str, values: Sequence[float]) -> tuple[float, float]:
     """Return the range to show for `values`, with room around it; (0, 1) or (1, 10) where there are none.
 
-    For a share, a long tail of poor values is left below the axis: the upper end is where the decisions are.
+    Of many shares, a long tail of poor ones is left below the axis: the upper end is where the decisions are.
     """
     scale = SCALES[name]
     finite = np.array([value for value in values if math.isfinite(value) and (value > 0 or not scale.log)])
@@ -48,7 +49,7 @@ def span(name: str, values: Sequence[float]) -> tuple[float, float]:
     if scale.log:
         room = max((high / low) ** 0.08, 1.08)
         return low / room, high * room
-    if scale.share:
+    if scale.share and finite.size >= MANY:
         low = max(low, high - 2.5 * (high - float(np.quantile(finite, 0.4))), high - 0.6)
     room = max(0.08 * (high - low), 0.004)
     return low - room, high + 2 * room  # above, room for the names of the best points

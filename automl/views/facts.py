@@ -124,7 +124,7 @@ def facts_of(
     eligible = {trial.number for trial in admitted(trials, study.objectives)}
     ordered = sorted(trials, key=lambda trial: trial.number)
     points = [_trial_point(trial, study.objectives, trial.number in on_front, eligible) for trial in ordered]
-    points += [_finalist_point(finalist) for finalist in finalists]
+    points += [_finalist_point(finalist) for finalist in finalists if finalist.role in ("finalist", "twin")]
     points += [] if teacher is None else [_teacher_point(teacher)]
     kinds = {kind for trial in trials if trial.number in eligible and (kind := latency_kind(trial)) is not None}
     counts = Counter(trial.state if trial.reused_from is None else "reused" for trial in trials)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from automl.candidate import Candidate
+from automl.export.methods import stage_summaries
 from automl.views.wording import pair_words
 
 HEIGHT, BAR, GAP = 34.0, 20.0, 6.0
 PAIR_COLOURS = {"fp32": "#4c86e0", "int8": "#e8912d"}
-OTHER_PAIR = "#d0557a"  # weights alone in fewer bits
+OTHER_PAIR = "#d0557a"  # most often weights alone in fewer bits
 BITS_WORDS = "Stages: one bar each, its outline the width in channels, its filling what is kept of it."
 
 
@@ -18,7 +19,7 @@ def pair_colour(pair: tuple[int, int]) -> str:
 
 def bits_key() -> dict[str, str]:
     """Return what each colour of a drawing means."""
-    return {**PAIR_COLOURS, "weights alone in 4 to 16 bits": OTHER_PAIR}
+    return {**PAIR_COLOURS, "other bits": OTHER_PAIR}
 
 
 def stage_glyph(candidate: Candidate, widest: int) -> str:
@@ -26,11 +27,9 @@ def stage_glyph(candidate: Candidate, widest: int) -> str:
 
     `widest` is the width in channels that gets the full height, the same for all drawings that stand together.
     """
-    rows = zip(
-        candidate.genotype.stage_widths(), candidate.pruning.kept_widths, candidate.quantization.pairs(), strict=True
-    )
-    bars = [_bar(index, full / widest, kept / widest, pair) for index, (full, kept, pair) in enumerate(rows)]
-    across = 3 * BAR + 2 * GAP
+    stages = stage_summaries(candidate)
+    bars = [_bar(at, stage.full / widest, stage.kept / widest, stage.pair) for at, stage in enumerate(stages)]
+    across = len(stages) * (BAR + GAP) - GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{across:g}" height="{HEIGHT:g}" role="img">'
         f"{''.join(bars)}</svg>"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import html
 import textwrap
 
+from automl.candidate import Candidate, Genotype
+from automl.export.methods import (
+    architecture_words,
+    distillation_words,
+    pruning_words,
+    quantization_words,
+    runtime_words,
+)
 from automl.views.facts import PointFacts, Reading
 from automl.views.style import STANDINGS
-from automl.views.wording import (
-    cell_words,
-    distillation_words,
-    speed_words,
-    stage_words,
-    title_words,
-    value_words,
-)
+from automl.views.wording import cell_words, speed_words, stage_words, title_words, value_words
 
 LABEL = "<span style='color:#93a0b3'>{}</span>"
 SHOWN = ("accuracy", "test_accuracy", "balanced_accuracy", "test_balanced_accuracy", "latency_ms", "size_bytes")
@@ -39,11 +40,14 @@ def hover_text(point: PointFacts, study: str = "") -> str:
 
 
 def candidate_lines(point: PointFacts) -> list[str]:
-    """Return the candidate, one labelled line each for its cells, stages, distillation, training and key."""
+    """Return the candidate, one labelled line each for its cells, stages, methods, distillation, training and key."""
     candidate, genotype = point.candidate, point.candidate.genotype
-    lines = [_row("architecture", f"{genotype.cells} cells, {genotype.width} channels at the start")]
-    lines += [_row("normal cell", cell_words(genotype.normal)), _row("reduction cell", cell_words(genotype.reduction))]
+    lines = [_row("architecture", architecture_words(candidate))]
+    if isinstance(genotype, Genotype):
+        cells = (("normal cell", genotype.normal), ("reduction cell", genotype.reduction))
+        lines += [_row(label, cell_words(cell)) for label, cell in cells]
     lines += [_row(f"stage {index}", words) for index, words in enumerate(stage_words(candidate))]
+    lines += _method_rows(candidate)
     lines.append(_row("teacher", distillation_words(candidate)))
     training = candidate.training
     lines.append(_row("training", f"{training.optimizer}, rate {training.learning_rate:.3g}, {training.epochs} epochs"))
@@ -53,6 +57,16 @@ def candidate_lines(point: PointFacts) -> list[str]:
     if point.reused_from is not None:
         lines.append(_row("outcome of", f"trial {point.reused_from}, the same candidate"))
     return lines
+
+
+def _method_rows(candidate: Candidate) -> list[str]:
+    """Return a line for each kind of method that is not the plain one."""
+    said = {
+        "pruning": ", ".join(pruning_words(candidate)),
+        "quantization": ", ".join(quantization_words(candidate.quantization)),
+        "runtime": runtime_words(candidate),
+    }
+    return [_row(label, words) for label, words in said.items() if words]
 
 
 def reading_words(name: str, reading: Reading) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from automl.candidate import Candidate, Genotype
+from automl.export.methods import architecture_words, distillation_words, method_words, stage_summaries
 from automl.views.facts import PointFacts, StudyFacts
 from automl.views.glyph import stage_glyph
 from automl.views.landmarks import landmarks, line_points
-from automl.views.wording import cell_words, distillation_words, speed_words, value_words
+from automl.views.wording import cell_words, speed_words, value_words
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,19 @@ def tiles(facts: StudyFacts) -> list[Tile]:
 def front_heads(facts: StudyFacts) -> list[tuple[str, str]]:
     """Return the heads of `front_rows` with their classes."""
     numbers = ["Trial", "Accuracy", *(["Test"] if _tested(facts) else []), "Latency", "Size"]
-    words = ["Against its twin", "Stages", "Normal cell", "Teacher"]
+    words = ["Against its twin", "Stages", "Architecture", "Methods"]
     return [(name, "number") for name in numbers] + [(name, "") for name in words]
 
 
 def front_rows(facts: StudyFacts) -> list[list[Cell]]:
     """Return one row a point of the front, the fastest first."""
     tested = _tested(facts)
-    widest = max((max(point.candidate.genotype.stage_widths()) for point in facts.front), default=1)
+    widest = max((stage.full for point in facts.front for stage in stage_summaries(point.candidate)), default=1)
     return [_row(point, tested, widest) for point in facts.front]
 
 
 def _row(point: PointFacts, tested: Mapping[int | None, PointFacts], widest: int) -> list[Cell]:
-    genotype, against = point.candidate.genotype, speed_words(point).removesuffix(" than its twin")
+    against = speed_words(point).removesuffix(" than its twin")
     cells = [Cell("number", (str(point.number),)), Cell("number", (_words(point, "accuracy"),))]
     if tested:
         test = tested.get(point.number)
@@ -79,9 +81,15 @@ def _row(point: PointFacts, tested: Mapping[int | None, PointFacts], widest: int
         Cell("number", (_words(point, "size_bytes"),)),
         Cell("pays" if "faster" in against else "small", (against or point.compression,)),
         Cell("", (), stage_glyph(point.candidate, widest)),
-        Cell("small", (f"{genotype.cells} cells, {genotype.width} channels", cell_words(genotype.normal))),
-        Cell("small", (distillation_words(point.candidate),)),
+        Cell("small", _architecture_lines(point.candidate)),
+        Cell("small", (distillation_words(point.candidate), *method_words(point.candidate))),
     ]
+
+
+def _architecture_lines(candidate: Candidate) -> tuple[str, ...]:
+    genotype = candidate.genotype
+    cells = (cell_words(genotype.normal),) if isinstance(genotype, Genotype) else ()
+    return (architecture_words(candidate), *cells)
 
 
 def _tested(facts: StudyFacts) -> dict[int | None, PointFacts]:

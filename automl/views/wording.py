@@ -6,9 +6,11 @@ import math
 from collections import Counter
 
 from automl.candidate import Candidate, Cell
+from automl.export.methods import StageSummary, stage_summaries
 from automl.views.facts import PointFacts
 
 TIMES, MINUS, DASH = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
+COUNTS = ("parameters", "macs")
 SHORT_OPERATIONS = {
     "skip_connect": "skip",
     "max_pool_3x3": "max pool",
@@ -37,25 +39,15 @@ def pair_words(pair: tuple[int, int]) -> str:
 
 def stage_words(candidate: Candidate) -> list[str]:
     """Return one line a stage: what it keeps of its width, the ratio that went, and its bits."""
-    rows = zip(
-        candidate.pruning.kept_widths,
-        candidate.genotype.stage_widths(),
-        candidate.pruning.ratios(candidate.genotype),
-        candidate.quantization.pairs(),
-        strict=True,
-    )
-    return [
-        f"{kept} of {full} channels" + (f" ({MINUS}{ratio:.0%})" if ratio > 0 else "") + f", {pair_words(pair)}"
-        for kept, full, ratio, pair in rows
-    ]
+    return [_stage_line(stage) for stage in stage_summaries(candidate)]
 
 
-def distillation_words(candidate: Candidate) -> str:
-    """Return the weight of the labels and the temperature of the teacher, or that there is none."""
-    plan = candidate.distillation
-    if plan.alpha == 1.0:
-        return "not distilled (alpha 1)"
-    return f"distilled, alpha {plan.alpha:g}, temperature {plan.temperature:g}"
+def _stage_line(stage: StageSummary) -> str:
+    if stage.groups == 0:
+        return f"no channels to prune, {pair_words(stage.pair)}"
+    ratio = f" ({MINUS}{1 - stage.kept / stage.full:.0%})" if stage.kept < stage.full else ""
+    groups = f" in {stage.groups} groups" if stage.groups > 1 else ""
+    return f"{stage.kept} of {stage.full} channels{groups}{ratio}, {pair_words(stage.pair)}"
 
 
 def value_words(name: str, value: float) -> str:
@@ -66,7 +58,17 @@ def value_words(name: str, value: float) -> str:
         return f"{value:.1%}"
     if name.endswith("_ms"):
         return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+    if name in COUNTS:
+        return count_words(value)
     return bytes_words(value) if name.endswith("_bytes") else f"{value:.4g}"
+
+
+def count_words(value: float) -> str:
+    """Return a count, in thousands, millions or thousands of millions where it is large."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if value >= size:
+            return f"{value / min(size, 1e3 if unit == 'k' else size):.4g} {unit}"
+    return f"{value:.0f}"
 
 
 def bytes_words(value: float) -> str:

@@ -143,7 +143,7 @@ def test_load_dataset_without_a_path_names_both_ways(source: str) -> None:
 
 
 def test_load_dataset_refuses_an_unknown_source() -> None:
-    with pytest.raises(InputError, match=r"data.source must be one of digits, npz, folder, but got 'mnist'"):
+    with pytest.raises(InputError, match=r"data.source must be one of digits, npz, folder, text, but got 'mnist'"):
         load_dataset("mnist", None, seed=0, validation_share=0.2, test_share=0.2)
 
 

@@ -23,7 +23,7 @@ def digits() -> Dataset:
 class TableTarget:
     """Answers what the test put into `ratios`, by moment; runs files with ONNX Runtime on the CPU."""
 
-    name, kind, fingerprint, channel_multiple = "table", "measured", "a table", 4
+    name, kind, fingerprint, channel_multiple = "table", "recorded", "a table", 4
 
     def __init__(self) -> None:
         self.ratios: dict[str, list[float]] = {}
@@ -47,10 +47,10 @@ class TableTarget:
             Ratio(value, value * 0.99, value * 1.01), twin_ratio, None, {"candidate": (value,)},
         )  # fmt: skip
 
-    def load(self, path: Path):
+    def load(self, path: Path, runtime: str = "onnxruntime"):
         from automl.targets.session import open_runner
 
-        return open_runner(path)
+        return open_runner(path, runtime=runtime)
 
 
 @pytest.fixture
@@ -60,17 +60,26 @@ def target() -> TableTarget:
 
 @pytest.fixture
 def context(digits: Dataset, target: TableTarget, tmp_path: Path) -> EvaluationContext:
-    controls = prepare_controls(target, digits, tmp_path, 1, {})
+    return study_context(digits, target, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_context(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
+    return study_context(digits, TableTarget(), tmp_path_factory.mktemp("study"))
+
+
+def study_context(digits: Dataset, target: TableTarget, folder: Path) -> EvaluationContext:
+    controls = prepare_controls(target, digits, folder, 1, {})
     return EvaluationContext(
         dataset=digits,
         target=target,
         controls=controls,
         limits={},
         objectives=("accuracy", "latency_ms", "size_bytes"),
-        runs=tmp_path,
+        runs=folder,
         seed=0,
         teacher=None,
-        lane_folder=tmp_path / "lanes",
+        lane_folder=folder / "lanes",
         threads=1,
         batch=1,
         largest_code=64,

@@ -7,8 +7,8 @@ from automl.candidate import DistillationPlan
 from automl.errors import InputError
 from automl.evaluation import finish, named_teacher, prepare_controls, train_teacher
 from automl.evaluation.finalist import UNTAUGHT
+from automl.evaluation.lessons import soft_targets_of
 from automl.evaluation.scoring import wilson_interval
-from automl.evaluation.teacher import soft_targets_of
 from automl.training.views import augmented_views
 from tests.models.architectures import candidate
 

@@ -44,20 +44,25 @@ class FakeTarget:
     kind: Kind = "measured"
     channel_multiple: int = 16
     asked: list[Contestant] = field(default_factory=list)
+    held_against: list[Control] = field(default_factory=list)
+
+    def runtimes(self) -> tuple[str, ...]:
+        return ("onnxruntime",)
 
     def formats(self) -> tuple[Format, ...]:
         return ()
 
-    def reference_ms(self, control: Path, kind: str) -> float:
+    def reference_ms(self, control: Path, kind: str, beside: Control | None = None) -> float:
         return 1.0
 
     def compare(self, subject: Contestant, control: Control, twin: Contestant | None, moment: str) -> Timing:
         ratio = self.ratios[min(len(self.asked), len(self.ratios) - 1)]
         self.asked.append(subject)
+        self.held_against.append(control)
         return fake_timing(subject.sha256, ratio, moment)
 
-    def load(self, path: Path) -> Runner:
-        return open_runner(path)
+    def load(self, path: Path, runtime: str = "onnxruntime") -> Runner:
+        return open_runner(path, runtime)
 
 
 def fake_timing(sha256: str, ratio: Ratio, moment: str) -> Timing:

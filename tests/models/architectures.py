@@ -12,7 +12,8 @@ from automl.candidate import (
     QuantizationPlan,
     TrainingPlan,
 )
-from automl.models.deployable import Codes, Deployable, Task
+from automl.models.deployable import Deployable, Task
+from automl.models.number_formats import Codes
 
 EVERY_OPERATION = (
     "conv_3x3", "sep_conv_3x3", "max_pool_3x3", "avg_pool_3x3", "dil_conv_3x3", "dil_conv_5x5", "skip_connect",

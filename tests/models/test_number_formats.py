@@ -3,8 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl.models.number_formats import Range, activation_code, bias_code, smallest_weight_scale, weight_code
-from automl.models.onnx_graph import packed_nibbles
+from automl.models.number_formats import (
+    Range,
+    activation_code,
+    bias_code,
+    largest_code_of_layer,
+    smallest_weight_scale,
+    weight_code,
+    weight_code_at,
+)
+from automl.models.onnx_file import packed_nibbles
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100))
@@ -54,3 +62,33 @@ def test_bias_code_never_overflows_even_where_weights_vanish():
 
 def test_packed_nibbles_puts_the_first_code_in_the_low_half():
     assert packed_nibbles(np.array([1, -1, 7], np.int8)) == bytes([0xF1, 0x07])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weight_code_of_a_tensor_has_one_scale_and_a_larger_error(bits):
+    rng = np.random.default_rng(0)
+    weight = (rng.normal(size=(6, 40)) * np.geomspace(0.1, 1, 6)[:, None]).astype(np.float32)
+    by_channel, by_tensor = (weight_code(weight, bits, 127, scales=scales) for scales in ("channel", "tensor"))
+    errors = [((code.restored() - weight) ** 2).sum() for code in (by_channel, by_tensor)]
+    assert by_tensor.scales.shape == ()
+    assert errors[0] < errors[1]
+
+
+def test_weight_code_of_a_tensor_keeps_every_bias_within_its_bounds():
+    bias, scale = np.array([5.0, -3.0], np.float32), np.float32(0.01)
+    smallest = smallest_weight_scale(bias, scale)
+    code = weight_code(np.full((2, 3), 1e-12, np.float32), 8, 127, smallest, scales="tensor")
+    codes, scales = bias_code(bias, scale, code.scales)
+    np.testing.assert_allclose(codes * scales, bias, rtol=1e-5)
+
+
+def test_weight_code_at_clips_to_the_given_scale():
+    code = weight_code_at(np.array([[0.1, -9.0]], np.float32), np.array([0.05], np.float32), 8, 64)
+    assert code.codes.tolist() == [[2, -64]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups", "largest"), [((8, 4, 3, 3), 1, 64), ((8, 1, 3, 3), 8, 127), ((8, 2, 3, 3), 4, 64)]
+)
+def test_largest_code_of_layer_spares_depthwise_layers_only(shape, groups, largest):
+    assert largest_code_of_layer(shape, groups, 64) == largest

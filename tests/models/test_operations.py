@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from automl.models.operations import OPERATIONS, ConvolutionNorm, depthwise_convolution, folded
+from automl.models.deployable import Chain
+from automl.models.operations import OPERATIONS, ConvolutionNorm, depthwise_convolution, end_rectified, folded
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -35,3 +36,21 @@ def test_folded_convolution_equals_convolution_and_norm():
     expected = module(x).detach().numpy()
     got = functional.conv2d(x, weight, bias, padding=1).detach().numpy()
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_end_rectified_adds_the_relu_that_a_sum_would_have(name, stride):
+    module, x = OPERATIONS[name](6, stride).eval(), torch.rand(2, 6, 8, 8)
+    with torch.inference_mode():
+        plain = module(x)
+        end_rectified(module)
+        torch.testing.assert_close(module(x), torch.relu(plain))
+
+
+def test_layers_are_the_convolution_or_those_of_its_chain():
+    module = ConvolutionNorm(3, 5, 1)
+    assert module.layers() == [module.convolution]
+    module.convolution = Chain(torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(2, 5, 1))
+    assert [layer.out_channels for layer in module.layers()] == [2, 5]
+    assert module(torch.rand(1, 3, 4, 4)).shape == (1, 5, 4, 4)

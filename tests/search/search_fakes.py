@@ -40,8 +40,8 @@ def small_space(operations: tuple[str, ...] = OPERATIONS) -> SearchSpace:
         Dimension("width", "architecture", (16, 32, 64), True),
         Dimension("cells", "architecture", (3,), True),
     ]
-    dimensions += [Dimension(f"prune_{stage}", "pruning", (0.0, 0.5), True) for stage in range(3)]
-    dimensions += [Dimension("bits", "quantization", ("w32a32", "w8a8"), False)]
+    dimensions += [Dimension(f"prune_{stage}", "pruning", (0.0, 0.5), True, 0.0) for stage in range(3)]
+    dimensions += [Dimension("bits", "quantization", ("w32a32", "w8a8"), False, "w32a32")]
     dimensions += [Dimension("alpha", "distillation", (1.0, 0.4), True)]
     dimensions += [Dimension("temperature", "distillation", (1.0, 4.0), True)]
     return SearchSpace("small", tuple(dimensions), decode_small)

@@ -17,7 +17,8 @@ FACTS = TargetFacts(
 MENU = {
     "pruning": {
         "criteria": ["l1", "taylor"], "schedules": ["one_shot", "gradual"], "sparsities": [0.5, 0.0],
-        "drop": ["", "normal.0_0"],        "patterns": ["unstructured"], "ranks": [1.0, 0.5], "separable": [False, True],
+        "drop": ["", "normal.0_0"], "patterns": ["unstructured"], "ranks": [1.0, 0.5],
+        "separable": [False, True],
     },
     "quantization": {
         "weights": ["uniform", "codebook"], "scales": ["channel", "tensor"], "calibrations": ["min_max", "mse"],

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from automl.errors import TargetError
-from automl.targets import Contestant, Control, Target, open_target
+from automl.models.packing import SUFFIX, pack
+from automl.targets import Contestant, Control, Target, open_target, runtime_obstacles
 from automl.targets.cpu import CpuTarget
 from automl.targets.kernels import Kernel, write_kernel
+from automl.targets.timing import time_contestants
+
+needs_openvino = pytest.mark.skipif(
+    runtime_obstacles()["openvino"] is not None, reason=f"openvino: {runtime_obstacles()['openvino']}"
+)
 
 
 @pytest.fixture
@@ -125,6 +134,46 @@ def test_compare_leaves_no_lane_taken_after_a_refusal(target: CpuTarget, classif
     assert target.compare(contestant(fine), control(fine), None, "untrained").samples_ms
 
 
+@needs_openvino
+def test_compare_runs_each_contestant_in_its_own_runtime(target: CpuTarget, tmp_path: Path, opened: list[str]) -> None:
+    """The candidate and the control in OpenVINO, the twin in ONNX Runtime: one session holds them all."""
+    subject, held_against, twin = (kernel_file(tmp_path, layers) for layers in (3, 1, 2))
+    timing = target.compare(
+        replace(contestant(subject), runtime="openvino"),
+        replace(control(held_against), kind="openvino fp32", runtime="openvino"),
+        contestant(twin),
+        "untrained",
+    )
+    assert timing.control == "openvino fp32"
+    assert opened == [str(twin)] * target.rules.max_sittings
+    assert {len(samples) for samples in timing.samples_ms.values()} == {6}
+
+
+@needs_openvino
+def test_compare_in_openvino_refuses_a_changed_file_too(target: CpuTarget, tmp_path: Path) -> None:
+    path = kernel_file(tmp_path, 1)
+    with pytest.raises(TargetError, match="SHA-256 0000, but it has"):
+        target.compare(Contestant(path, "0000", "shape", "openvino"), control(path), None, "untrained")
+
+
+def test_compare_times_a_packed_file(target: CpuTarget, tmp_path: Path) -> None:
+    plain, packed = kernel_file(tmp_path, 2), tmp_path / f"packed{SUFFIX}"
+    packed.write_bytes(pack(plain.read_bytes()))
+    timing = target.compare(contestant(packed), control(plain), None, "trained")
+    assert timing.artefact == hashlib.sha256(packed.read_bytes()).hexdigest()
+    assert timing.samples_ms["candidate"]
+
+
+def test_reference_ms_beside_another_control_is_the_ratio_times_its_reference(
+    target: CpuTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file against itself is as fast as itself: a clock that ticks once a reading makes that exact."""
+    ticks = itertools.count()
+    monkeypatch.setattr("automl.targets.cpu.time_contestants", partial(time_contestants, clock=lambda: next(ticks)))
+    path = kernel_file(tmp_path, 1)
+    assert target.reference_ms(path, "fp32", control(path, reference_ms=7.0)) == 7.0
+
+
 def test_reference_ms_opens_the_very_file_in_each_sitting(target: CpuTarget, tmp_path: Path, opened: list[str]) -> None:
     path = kernel_file(tmp_path, 1)
     assert target.reference_ms(path, "fp32") > 0
@@ -152,6 +201,20 @@ def test_load_refuses_pixels_of_another_type_or_shape(
 def test_load_refuses_a_missing_file(target: CpuTarget, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="no such file"):
         target.load(tmp_path / "gone.onnx")
+
+
+@needs_openvino
+def test_load_answers_alike_in_both_runtimes(target: CpuTarget, classifier: Callable[..., Path]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 4)).astype(np.uint8)
+    path = classifier(4)
+    np.testing.assert_allclose(target.load(path)(pixels), target.load(path, "openvino")(pixels), rtol=1e-5)
+
+
+@needs_openvino
+def test_formats_are_those_of_the_targets_runtimes(target: CpuTarget) -> None:
+    both = replace(target, served_by=("onnxruntime", "openvino"))
+    assert {form.runtime for form in target.formats()} == {"onnxruntime"}
+    assert [form.runtime for form in both.formats()] == ["onnxruntime"] * 16 + ["openvino"] * 16
 
 
 def test_open_target_returns_a_cpu_target_that_travels_between_processes(tmp_path: Path) -> None:

@@ -61,3 +61,9 @@ def test_describe_cpu_without_cpuinfo_still_answers(tmp_path: Path) -> None:
     found = describe_cpu(tmp_path / "absent")
     assert found.isa == ()
     assert "no known vector instructions" in found.fingerprint()
+
+
+def test_describe_cpu_names_each_runtime_that_serves() -> None:
+    both = describe_cpu(runtimes=("onnxruntime", "nosuchruntime"))
+    assert both.runtime == f"onnxruntime {onnxruntime.__version__}, nosuchruntime not installed"
+    assert describe_cpu().runtime == f"onnxruntime {onnxruntime.__version__}"

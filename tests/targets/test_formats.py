@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-from automl.targets.formats import onnxruntime_cpu_formats
+from automl.targets.formats import cpu_formats
 from automl.targets.kernels import Kernel, int4_tensor, write_kernel
 from automl.targets.session import open_session
 
-FORMATS = {(form.weight_bits, form.activation_bits): form for form in onnxruntime_cpu_formats()}
+FORMATS = {(form.weight_bits, form.activation_bits): form for form in cpu_formats()}
 EXECUTABLE = [pair for pair, form in FORMATS.items() if form.executable]
 LAYERS = 3
 
@@ -30,7 +30,7 @@ def kernel(pair: tuple[int, int], operation: str = "conv_3x3") -> Kernel:
 
 def test_formats_cover_every_pair_once() -> None:
     assert sorted(FORMATS) == sorted(itertools.product((4, 8, 16, 32), repeat=2))
-    assert len(onnxruntime_cpu_formats()) == 16
+    assert len(cpu_formats()) == 16
 
 
 def test_formats_say_why() -> None:

@@ -122,6 +122,19 @@ def test_timing_lane_leaves_other_threads_where_they_are(tmp_path: Path) -> None
         assert tuple(sorted(os.sched_getaffinity(thread))) == before
 
 
+def test_timing_lane_gives_back_threads_born_inside(tmp_path: Path) -> None:
+    """A runtime's helper threads inherit the lane's core and outlive the lane."""
+    before, ended = os.sched_getaffinity(0), threading.Event()
+    worker = threading.Thread(target=ended.wait)
+    with timing_lane(tmp_path) as plan:
+        worker.start()
+        inside = os.sched_getaffinity(worker.native_id or 0)
+    after = os.sched_getaffinity(worker.native_id or 0)
+    ended.set()
+    worker.join()
+    assert (inside, after) == ({plan.lane}, before)
+
+
 def test_training_slot_pins_every_thread_and_restores_them(tmp_path: Path) -> None:
     before = allowed_cores()
     with idle_thread() as thread:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
 from automl.errors import InputError
-from automl.targets import open_target
+from automl.targets import open_target, runtime_obstacles
 
 
 def test_open_target_lists_the_known_names(tmp_path: Path) -> None:
@@ -45,7 +46,26 @@ def test_open_target_reports_both_numbers_at_once() -> None:
     assert [fault.where for fault in caught.value.faults] == ["target.batch", "target.channel_multiple"]
 
 
-def test_targets_import_neither_onnx_nor_its_runtime() -> None:
-    code = "import sys, automl.targets.probe; print([name for name in ('onnx', 'onnxruntime') if name in sys.modules])"
+@pytest.mark.parametrize("runtimes", [(), ("tensorrt",), ("onnxruntime", "onnxruntime")])
+def test_open_target_refuses_runtimes_that_are_none(runtimes: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="one or more different ones of onnxruntime, openvino"):
+        open_target("cpu", batch=1, channel_multiple=1, runtimes=runtimes)
+
+
+@pytest.mark.skipif(runtime_obstacles()["openvino"] is not None, reason="OpenVINO is not installed")
+def test_open_target_names_every_runtime_in_the_fingerprint() -> None:
+    alone, both = (
+        open_target("cpu", batch=1, channel_multiple=1, runtimes=runtimes)
+        for runtimes in (("onnxruntime",), ("openvino", "onnxruntime"))
+    )
+    assert both.runtimes() == ("onnxruntime", "openvino")
+    assert "openvino" not in alone.fingerprint
+    assert alone.fingerprint == open_target("cpu", batch=1, channel_multiple=1).fingerprint
+    assert f", openvino {metadata.version('openvino')};" in both.fingerprint
+
+
+def test_targets_import_no_runtime() -> None:
+    names = ("onnx", "onnxruntime", "openvino")
+    code = f"import sys, automl.targets.probe; print([name for name in {names} if name in sys.modules])"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout == "[]\n"

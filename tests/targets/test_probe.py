@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from automl.targets import runtime_obstacles
 from automl.targets.cpu import CpuTarget
 from automl.targets.fingerprint import describe_cpu
 from automl.targets.kernels import Kernel
@@ -39,6 +40,19 @@ def test_benefit_finds_what_was_measured_and_nothing_else(target: CpuTarget, tmp
     report = ProbeReport(describe_cpu(), saturates=True, timings=(timing,))
     assert report.benefit("conv_1x1", 16, 8, 8) == timing.to_fp32
     assert report.benefit("conv_1x1", 32, 8, 8) is None
+
+
+@pytest.mark.skipif(runtime_obstacles()["openvino"] is not None, reason="OpenVINO is not installed")
+def test_time_kernel_in_a_second_runtime_is_held_against_the_first(target: CpuTarget, tmp_path: Path) -> None:
+    timing = time_kernel(Kernel("conv_1x1", 16, 14, 1, 8, 8), target, tmp_path, "openvino")
+    report = ProbeReport(describe_cpu(), saturates=True, timings=(timing,))
+    assert report.benefit("conv_1x1", 16, 8, 8, "openvino") == timing.to_fp32
+    assert report.benefit("conv_1x1", 16, 8, 8) is None
+
+
+def test_probe_kernels_of_a_second_runtime_are_some_of_the_first() -> None:
+    assert set(probe_kernels("openvino")) < set(probe_kernels())
+    assert {(kernel.weight_bits, kernel.activation_bits) for kernel in probe_kernels("openvino")} == {(32, 32), (8, 8)}
 
 
 def test_probe_kernels_hold_a_float_control_for_each_width() -> None:

@@ -64,6 +64,16 @@ def test_recorded_target_knows_the_reference_of_each_kind(target: Target) -> Non
         target.reference_ms(Path("any"), "bf16")
 
 
+def test_recorded_target_has_the_runtimes_of_its_controls(target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "both.json"
+    controls = {"openvino fp32": 2.5, "fp32": 2.0}
+    write_recording(path, fingerprint="x", channel_multiple=8, controls=controls, latency_ms={})
+    both = open_target(f"recorded:{path}", batch=1, channel_multiple=8)
+    assert (target.runtimes(), both.runtimes()) == (("onnxruntime",), ("onnxruntime", "openvino"))
+    assert both.reference_ms(Path("any"), "openvino fp32", CONTROL) == 2.5
+    assert {form.runtime for form in both.formats()} == {"onnxruntime", "openvino"}
+
+
 def test_recorded_target_travels_between_processes(target: Target) -> None:
     assert pickle.loads(pickle.dumps(target)) == target
 

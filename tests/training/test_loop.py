@@ -6,7 +6,8 @@ import torch
 
 from automl.candidate import DistillationPlan
 from automl.models.network import build_network
-from automl.training.loop import DivergedError, Schedule, TrainingSet, distillation_loss, train
+from automl.training.distillation import distillation_loss
+from automl.training.loop import DivergedError, Schedule, TrainingSet, train
 from tests.models.architectures import GREY_TASK, candidate
 
 NO_TEACHER = DistillationPlan(1.0, 1.0)
@@ -112,3 +113,62 @@ def test_curve_records_gradient_norms_and_rates():
     _, curve = trained(two_halves())
     assert all(math.isfinite(epoch.gradient_norm) and epoch.gradient_norm > 0 for epoch in curve)
     assert all(0 <= epoch.learning_rate <= 3e-3 for epoch in curve)
+
+
+def test_after_step_may_change_the_weights_and_hears_the_progress():
+    heard = []
+    chosen = candidate(epochs=2)
+    network = build_network(chosen, GREY_TASK, pruned=True)
+
+    def clear(progress: float) -> None:
+        heard.append(progress)
+        network.classifier.weight.data[:, ::2] = 0.0
+
+    train(
+        network, two_halves(), chosen.training, NO_TEACHER, Schedule(2), phase="dense", seed=0, after_step=clear
+    )  # fmt: skip
+    assert heard == [0.25, 0.5, 0.75, 1.0]
+    assert not network.classifier.weight[:, ::2].any()
+    assert network.classifier.weight[:, 1::2].all()
+
+
+class TokenCounter(torch.nn.Module):
+    """Counts tokens and decides by them: no images, no norms, a factor from outside."""
+
+    def __init__(self, factor: torch.nn.Parameter) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(5, 2)
+        self.outside = [factor]  # in a list, so that it is no parameter of this module
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.embedding(tokens).mean(dim=1) * self.outside[0]
+
+
+def test_train_takes_any_module_with_tokens_and_parameters_from_outside():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 5, (1, 128, 12))
+    labels = ((tokens[0] == 1).sum(axis=1) > 2).astype(np.int64)
+    factor = torch.nn.Parameter(torch.ones(1))
+    network = TokenCounter(factor)
+    chosen = candidate(epochs=6, learning_rate=0.1).training
+    curve = train(
+        network, TrainingSet(tokens, labels, None), chosen, NO_TEACHER, Schedule(6), phase="x", seed=0,
+        extra_parameters=(factor,),
+    )  # fmt: skip
+    assert curve[-1].loss < 0.8 * curve[0].loss
+    assert float(factor.detach()) != 1.0
+
+
+@pytest.mark.parametrize("recalibrate", [True, False])
+def test_recalibrate_sets_the_statistics_to_plain_means(recalibrate):
+    chosen = candidate(epochs=1)
+    network = build_network(chosen, GREY_TASK, pruned=True)
+    train(
+        network, two_halves(), chosen.training, NO_TEACHER, Schedule(1), phase="x", seed=0, recalibrate=recalibrate
+    )  # fmt: skip
+    norm = network.stem.norm
+    seen = torch.from_numpy(two_halves().pixels[0]).float()[:, None]
+    with torch.no_grad():
+        mean = network.stem.convolution((seen - network.mean) / network.deviation).mean(dim=(0, 2, 3))
+    assert torch.allclose(norm.running_mean, mean, atol=1e-4) is recalibrate
+    assert norm.momentum == 0.1
