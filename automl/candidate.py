@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -238,9 +239,11 @@ class Candidate:
         )
 
     def _canonical_pruning(self, genotype: Architecture) -> PruningPlan:
-        plan = replace(self.pruning, dropped=tuple(sorted(set(self.pruning.dropped))))
-        if isinstance(genotype, Genotype):
-            plan = replace(plan, dropped=tuple(name for name in plan.dropped if _stands(name, genotype)))
+        dropped = set(self.pruning.dropped)
+        if isinstance(self.genotype, Genotype):
+            assert isinstance(genotype, Genotype)
+            dropped = {_canonical_drop(name, self.genotype) for name in dropped if _stands(name, genotype)}
+        plan = replace(self.pruning, dropped=tuple(sorted(dropped)))
         if not self.loses_channels():
             plan = replace(plan, criterion="l1")
             if not (plan.dropped or plan.sparsity > 0 or plan.rank < 1 or plan.separable):
@@ -301,10 +304,32 @@ def _canonical_quantization(plan: QuantizationPlan) -> QuantizationPlan:
 
 
 def _stands(dropped: str, genotype: Genotype) -> bool:
-    """Tell whether a dropped operation is of a node that reaches its cell's output."""
-    kind, _, edge = dropped.partition(".")
-    cell = {"normal": genotype.normal, "reduction": genotype.reduction}[kind]
-    return int(edge.split("_")[0]) in cell.reachable_nodes()
+    """Tell whether a dropped operation is of a cell that stands somewhere, and of a node that reaches its output.
+
+    What is no such name at all stands too: who removes it says so.
+    """
+    kind, node, _ = _parsed_drop(dropped)
+    if node < 0:
+        return True
+    if kind == "normal" and len(genotype.reduction_positions()) == genotype.cells:
+        return False
+    cell = genotype.normal if kind == "normal" else genotype.reduction
+    return node >= len(cell.nodes) or node in cell.reachable_nodes()
+
+
+def _canonical_drop(dropped: str, genotype: Genotype) -> str:
+    """Return the name that a dropped operation has where its node's edges are in canonical order."""
+    kind, node, side = _parsed_drop(dropped)
+    cell = genotype.normal if kind == "normal" else genotype.reduction
+    if not 0 <= node < len(cell.nodes) or _ordered(cell.nodes[node]) == cell.nodes[node]:
+        return dropped
+    return f"{kind}.{node}_{1 - side}"
+
+
+def _parsed_drop(dropped: str) -> tuple[str, int, int]:
+    """Return (kind of cell, node, side) of a name such as "normal.2_1"; node and side are -1 of any other."""
+    found = re.fullmatch(r"(normal|reduction)\.(\d+)_([01])", dropped)
+    return ("", -1, -1) if found is None else (found[1], int(found[2]), int(found[3]))
 
 
 def candidate_to_json(candidate: Candidate) -> dict[str, Any]:

@@ -23,6 +23,9 @@ ORDER = (
 )
 
 
+HALF = 0.5
+
+
 @dataclass(frozen=True)
 class TargetFacts:
     """What a target can do: (runtime, weight bits, activation bits) that it executes, and 2:4 sparse kernels."""
@@ -164,6 +167,22 @@ RULES: tuple[Rule, ...] = (
         "the runtime has kernels with a scale a block for linear layers only",
         lambda candidate, _: candidate.quantization.block > 0 and kind_of(candidate) in ("cells", "traced"),
         _quantization(block=0),
+    ),
+    Rule(
+        "scales for blocks of weights with static integer activations",
+        "the runtime's block kernels take activations in floating point, or code them at every call",
+        lambda candidate, _: (
+            candidate.quantization.block > 0
+            and candidate.quantization.activations == "static"
+            and 8 in candidate.quantization.activation_bits
+        ),
+        _quantization(block=0),
+    ),
+    Rule(
+        "2:4 sparsity of another share than a half",
+        "two of every four weights are zero, no more and no fewer",
+        lambda candidate, _: candidate.pruning.pattern == "2:4" and candidate.pruning.sparsity not in (0.0, HALF),
+        _pruning(sparsity=HALF),
     ),
     Rule(
         "the channel statistics of batch normalisation in a model without it",

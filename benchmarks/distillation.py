@@ -234,8 +234,8 @@ def print_table(results: dict[str, list[float]], bench: Bench) -> None:
         name, share = key.split(" / ")
         seconds = bench.seconds(name, float(share), len(values))
         each = " ".join(f"{value:.4f}" for value in values)
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        print(f"{name:<14}{float(share):>8.0%}{np.mean(values):>16.4f}{spread:>9.4f}{seconds:>9.1f}  {each}")
+        spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
+        print(f"{name:<14}{float(share):>8.0%}{np.mean(values):>16.4f}{spread:>9}{seconds:>9.1f}  {each}")
     print()
 
 

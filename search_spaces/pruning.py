@@ -67,7 +67,7 @@ def describe_shapes(space: SearchSpace, channel_multiple: int) -> tuple[StageSha
     """Return what pruning can make of each stage at each start width of `space`, narrowed as it is."""
     choices = {dimension.name: dimension.choices for dimension in space.dimensions}
     shapes: list[StageShapes] = []
-    for width in choices["width"]:
+    for width in choices.get("width", ()):  # a user's model has its own widths
         for stage in range(STAGES):
             full = int(width) * 2**stage
             kept = {kept_width(full, float(ratio), channel_multiple) for ratio in choices[f"prune_{stage}"]}

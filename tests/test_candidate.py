@@ -127,3 +127,31 @@ def test_shape_key_depends_on_the_input_and_batch(candidate: Candidate) -> None:
     keys = {candidate.shape_key(shape, count, batch) for shape, count, batch in
             (((8, 8), 10, 1), ((8, 9), 10, 1), ((8, 8), 11, 1), ((8, 8), 10, 2))}  # fmt: skip
     assert len(keys) == 4
+
+
+def test_canonical_candidate_drops_the_same_operation_as_before() -> None:
+    cell = Cell(
+        ((Edge("skip_connect", 1), Edge("conv_3x3", 0)), *(((Edge("skip_connect", 0), Edge("skip_connect", 1)),) * 3)),
+        (2, 3, 4, 5),
+    )
+    genotype = Genotype(cell, cell, 3, 16)
+    plan = PruningPlan(genotype.stage_widths(), dropped=("normal.0_0",))
+    training = TrainingPlan("adamw", 1e-3, 0.0, 32, 1, 0.0, 0.0, 0.0)
+    quantization = QuantizationPlan((32,) * 3, (32,) * 3)
+    canonical = Candidate(genotype, plan, quantization, DistillationPlan(1.0, 1.0), training).canonical()
+    assert isinstance(canonical.genotype, Genotype)
+    kept = canonical.genotype.normal.nodes[0][int(canonical.pruning.dropped[0][-1])]
+    assert kept == Edge("skip_connect", 1)
+    assert canonical.canonical() == canonical
+
+
+def test_candidate_json_says_only_what_is_not_the_default() -> None:
+    genotype = Genotype(Cell((), (0,)), Cell((), (0,)), 3, 16)
+    training = TrainingPlan("adamw", 1e-3, 0.0, 32, 1, 0.0, 0.0, 0.0)
+    plain = Candidate(
+        genotype, PruningPlan((16, 32, 64)), QuantizationPlan((8,) * 3, (8,) * 3), DistillationPlan(1.0, 1.0), training
+    )
+    assert candidate_to_json(plain)["pruning"] == {"kept_widths": [16, 32, 64]}
+    other = replace(plain, pruning=replace(plain.pruning, criterion="taylor", rank=0.5), runtime="openvino")
+    assert candidate_to_json(other)["pruning"] == {"kept_widths": [16, 32, 64], "criterion": "taylor", "rank": 0.5}
+    assert candidate_from_json(candidate_to_json(other)) == other

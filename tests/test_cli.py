@@ -17,7 +17,7 @@ from tests.fake_study import record_study
 
 COMMANDS = (
     "init", "search", "status", "trial", "front", "export", "verify", "predict", "baseline", "dashboard", "clean",
-    "doctor", "space",
+    "doctor", "space", "compress", "sensitivity", "report", "summary",
 )  # fmt: skip
 
 

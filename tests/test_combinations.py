@@ -37,15 +37,20 @@ BROKEN = {
     "training of a model whose graph": with_quantization(OPAQUE, training="qat"),
     "training without integer": with_quantization(STORED, training="lsq"),
     "coded weights in a model whose": with_quantization(replace(STORED, genotype=OPAQUE.genotype), weights="codebook"),
-    "scales for blocks": with_quantization(STORED, block=32),
+    "scales for blocks of weights in": with_quantization(STORED, block=32),
+    "scales for blocks of weights with static": with_quantization(OPAQUE, block=32),
+    "2:4 sparsity of another": with_pruning(candidate(), sparsity=0.8, pattern="2:4"),
     "channel statistics": with_pruning(OPAQUE, criterion="bn_scale"),
     "pruning or distilling a file": with_pruning(FILE, kept_widths=(8, 8, 8)),
 }
 
 
+SPARSE = replace(CPU, has_sparse_kernel=True)
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_objections_say_which_rule_and_why(what):
-    (fault,) = objections(BROKEN[what], CPU, "asked")
+    (fault,) = objections(BROKEN[what], SPARSE if what.startswith("2:4 sparsity of") else CPU, "asked")
     assert what in fault.expected
     assert fault.remedy.endswith(".")
 

@@ -9,11 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl.errors import InputError
-from automl.study_spec import load_study_spec, open_dataset, parse_override, parse_study_spec, shipped_studies
+from automl.study_spec import (
+    is_factory,
+    load_study_spec,
+    open_dataset,
+    parse_override,
+    parse_study_spec,
+    shipped_studies,
+)
 from search_spaces.joint import describe_space, space_from_spec
 from tests.data.tiny_images import arrays, with_test, write_folder, write_npz
 
-SHIPPED = ("digits", "fashion_mnist", "folder")
+SHIPPED = ("digits", "fashion_mnist", "folder")  # of cells
+MODELS = ("banking77", "cifar10_distil", "mobilenet_v2", "resnet18", "resnet50")  # of one model each
 FORMATS = ((32, 32), (8, 8), (4, 32))
 SMALLEST = {"name": "tiny", "data": {"source": "digits"}, "budget": {"trials": 1}}
 
@@ -32,7 +40,7 @@ def faults_of(document: dict[str, Any]) -> dict[str, str]:
 
 
 def test_shipped_studies_are_all_known() -> None:
-    assert tuple(shipped_studies()) == SHIPPED
+    assert tuple(shipped_studies()) == tuple(sorted((*SHIPPED, *MODELS)))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -149,7 +157,9 @@ def test_study_without_a_teacher_needs_no_distillation() -> None:
 
 
 def test_load_study_spec_refuses_a_missing_file_and_names_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match=r"absent.yaml must be a study file, or one of .*: digits, fashion_mnist"):
+    with pytest.raises(
+        InputError, match=r"absent.yaml must be a study file, or one of .*: banking77, .*digits, fashion_mnist"
+    ):
         load_study_spec("absent.yaml", {})
 
 
@@ -250,3 +260,40 @@ def test_dataset_of_a_study_follows_its_seed(tmp_path: Path) -> None:
     one = open_dataset(parse_study_spec(document, "a.yaml").data)
     other = open_dataset(parse_study_spec({**document, "data": {"source": "npz", "path": str(path)}}, "a").data)
     assert one.split_digest != other.split_digest
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shipped_study_of_a_model_parses_by_name(name: str) -> None:
+    spec = load_study_spec(name, {})
+    assert spec.name == name
+    assert spec.model is not None
+    assert is_factory(spec.model.source)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_digest_leaves_out_what_older_studies_do_not_know(name: str) -> None:
+    spec = load_study_spec(name, {})
+    assert set(spec.decisive()) & {"model", "pruning", "quantization"} == set()
+    changed = load_study_spec(name, {"pruning.criteria": ["l2"]})
+    assert changed.decisive()["pruning"]["criteria"] == ["l2"]
+    assert changed.digest() != spec.digest()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("pruning.ratios", [1.0], "pruning.ratios"),
+        ("pruning.criteria", ["fisher"], "pruning.criteria"),
+        ("quantization.weights", [], "at least one choice"),
+        ("distillation.methods", ["response", "response"], "each once"),
+        ("pruning.ranks", [0.0], "pruning.ranks"),
+    ],
+)
+def test_spec_refuses_what_no_method_can_be(key: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_study_spec("digits", {key: value})
+
+
+def test_spec_refuses_size_methods_where_size_is_no_objective() -> None:
+    with pytest.raises(InputError, match="change the size only"):
+        load_study_spec("digits", {"pruning.sparsities": [0.0, 0.5], "objectives": ["accuracy", "latency_ms"]})

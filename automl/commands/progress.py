@@ -21,6 +21,7 @@ EVERY_S = 15.0  # between two plain lines of one phase
 PHASES = {
     "data": "reading the data",
     "controls": "timing the controls",
+    "preflight": "building, pruning and exporting the model untrained",
     "teacher": "training the teacher",
     "search": "searching",
     "finalists": "retraining the finalists",

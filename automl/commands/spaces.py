@@ -115,7 +115,8 @@ def _print_space(joined: Joined, facts: SpaceFacts, formats: tuple[Format, ...])
         (one.width, one.stage, len(one.kept_widths), ", ".join(map(str, one.kept_widths))) for one in facts.shapes
     ]
     print_table("Distinct pruned shapes", ("start width", "stage", "shapes", "channels kept"), shapes)
-    print_text(f"More than one shape for {facts.prunable_share():.0%} of the width-stage pairs.\n")
+    if facts.shapes:  # a user's model has its own widths: `automl trial` and the report show them
+        print_text(f"More than one shape for {facts.prunable_share():.0%} of the width-stage pairs.\n")
     table = [
         (one.weight_bits, one.activation_bits, "yes" if one.executable else "no", one.benefit, one.reason)
         for one in formats

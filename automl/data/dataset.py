@@ -32,7 +32,8 @@ class Dataset:
     `train` and `validation` may be subsets for the search; `full_train` is all that is not test. `digest` is the
     SHA-256 of everything that was read, `split_digest` that of which sample went where. `pixel_max` is the largest
     pixel or token id that there may be. `warnings` are for a person. `tokenizer` is the JSON document of what made
-    texts into ids, None of images.
+    texts into ids, None of images. `normalisation` is mean and deviation by channel where they are not to be taken from
+    the pixels of `train`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Dataset:
     augmentation: str
     warnings: tuple[str, ...] = ()
     tokenizer: str | None = None
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -79,13 +79,17 @@ def task_of(dataset: Dataset) -> Task:
     if dataset.tokenizer is not None:
         classes = len(dataset.classes)
         return Task(dataset.input_shape, classes, (), (), element="int64", vocabulary=dataset.pixel_max + 1)
+    mean, deviation = pixel_statistics(pixels) if dataset.normalisation is None else dataset.normalisation
+    return Task(dataset.input_shape, len(dataset.classes), mean, deviation)
+
+
+def pixel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of `n x h x w[ x c]` pixels by channel; a deviation is at least one step of a pixel."""
     axes = (0, 1, 2)
     mean, deviation = pixels.mean(axis=axes, dtype=np.float64), pixels.std(axis=axes, dtype=np.float64)
-    return Task(
-        input_shape=dataset.input_shape,
-        classes=len(dataset.classes),
-        mean=tuple(float(value) for value in np.atleast_1d(mean)),
-        deviation=tuple(max(float(value), 1.0) for value in np.atleast_1d(deviation)),
+    return (
+        tuple(float(value) for value in np.atleast_1d(mean)),
+        tuple(max(float(value), 1.0) for value in np.atleast_1d(deviation)),
     )
 
 

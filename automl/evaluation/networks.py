@@ -32,9 +32,13 @@ def unpruned_network(candidate: Candidate, context: EvaluationContext) -> Deploy
 def nominal_network(candidate: Candidate, context: EvaluationContext) -> Deployable:
     """Return the untrained network with everything structural of its plan: the graph of the trained one."""
     torch.manual_seed(seed_of(context.seed, candidate))
-    if isinstance(candidate.genotype, Genotype) and not _is_replaced(candidate):
-        return build_network(candidate, task_of(context.dataset), pruned=True)
-    return nominal_structure(unpruned_network(candidate, context), candidate.pruning)
+    cells = isinstance(candidate.genotype, Genotype)
+    network = (
+        build_network(candidate, task_of(context.dataset), pruned=True)
+        if cells
+        else unpruned_network(candidate, context)
+    )
+    return nominal_structure(network, candidate.pruning)
 
 
 def as_deployed(content: bytes, candidate: Candidate) -> bytes:
@@ -63,11 +67,6 @@ def _source(model: UserModel, context: EvaluationContext) -> ModelSource:
     found = [source for source in known if source.name == model.name]
     assert found, f"{model.name} is a model of the study"
     return found[0]
-
-
-def _is_replaced(candidate: Candidate) -> bool:
-    plan = candidate.pruning
-    return bool(plan.dropped) or plan.rank < 1 or plan.separable
 
 
 @lru_cache(maxsize=2)

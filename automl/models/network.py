@@ -225,19 +225,19 @@ def _operation_axes(name: str, operation: nn.Module | None, source: Owner, own: 
             yield Axis(f"{path}.depthwise.weight", 0, *source)
 
 
-def _convolution_axes(name: str, module: ConvolutionNorm, source: Owner | None, own: Owner) -> Iterator[Axis]:
+def _convolution_axes(path: str, module: ConvolutionNorm, source: Owner | None, own: Owner) -> Iterator[Axis]:
     """Yield the axes of a convolution and its norm; `source` None stands for the pixels' channels."""
-    layers, owner, path = module.layers(), source, f"{name}.convolution"
+    layers, owner = module.layers(), source
     for position, layer in enumerate(layers):
-        weight = f"{path}.{position}.weight" if isinstance(module.convolution, Chain) else f"{path}.weight"
+        at = f"{path}{CONVOLUTION}.{position}" if isinstance(module.convolution, Chain) else f"{path}{CONVOLUTION}"
         if not (isinstance(layer, Depthwise) or layer.groups > 1):
             if owner is not None:
-                yield Axis(weight, 1, *owner)
+                yield Axis(f"{at}.weight", 1, *owner)
             owner = own if position == len(layers) - 1 else None  # a rank between two of a chain is nobody's
         if owner is not None:
-            yield Axis(weight, 0, *owner)
+            yield from (Axis(f"{at}.{name}", 0, *owner) for name, _ in layer.named_parameters())
     for statistic in ("weight", "bias", "running_mean", "running_var"):
-        yield Axis(f"{name}.norm.{statistic}", 0, *own)
+        yield Axis(f"{path}.norm.{statistic}", 0, *own)
 
 
 def _fit_layers(chain: Chain, state: Mapping[str, torch.Tensor]) -> None:

@@ -17,6 +17,7 @@ from platform import python_version
 import numpy as np
 
 from automl.candidate import Candidate
+from automl.compression.preflight import preflight
 from automl.data.dataset import Dataset
 from automl.data.unlabelled import read_unlabelled
 from automl.errors import input_error
@@ -25,6 +26,7 @@ from automl.evaluation import (
     EvaluationContext,
     FinishTask,
     prepare_controls,
+    task_of,
 )
 from automl.evaluation.controls import fastest_float_runtime
 from automl.models.user.source import ModelSource
@@ -141,6 +143,9 @@ def run_study(
     dataset = open_dataset(spec.data)  # before anything is recorded: what cannot be read must leave no study behind
     if known is not None:
         _check_same_data(known, dataset)
+    elif spec.model is not None:
+        on_progress(Progress("preflight"))
+        _check_model(spec, dataset, target)
     study = _require(spec, target, store, dataset)
     store.take_lease(study.id, current_holder())
     run = _Run(spec, space, target, store, study, on_progress, lane_folder)
@@ -244,6 +249,23 @@ def _check_same_device(study: StudyRecord, target: Target) -> None:
     if study.device != target.fingerprint:
         remedy = "Latencies of different devices cannot share a front: choose another name for this one."
         raise input_error(f"study {study.name}: the device", study.device, target.fingerprint, remedy)
+
+
+def _check_model(spec: StudySpec, dataset: Dataset, target: Target) -> None:
+    """Build, prune, quantize and export the user's model untrained: what cannot be handled is said before any training.
+
+    Raises:
+        InputError: naming the layer, and what to do.
+    """
+    source = model_source(spec)
+    assert source is not None, "asked for a study that has a model"
+    formats = [(form.weight_bits, form.activation_bits) for form in target.formats() if form.executable]
+    wanted = spec.quantization.pairs
+    preflight(
+        source, task_of(dataset), ratios=spec.pruning.ratios, criteria=spec.pruning.criteria,
+        formats=[pair for pair in formats if wanted is None or f"w{pair[0]}a{pair[1]}" in wanted],
+        largest_code=64 if u8s8_saturates(spec.target.runtimes) else 127, batch=spec.target.batch,
+    )  # fmt: skip
 
 
 def _check_same_data(study: StudyRecord, dataset: Dataset) -> None:

@@ -86,7 +86,12 @@ class Classroom:
         logits = taught_logits(context.teacher, views, context)
         split = Split(samples, logits[0].argmax(axis=1).astype(np.int64))
         teacher = replace(context.teacher, logits=logits)
-        return replace(context, dataset=replace(dataset, train=split, full_train=split), teacher=teacher)
+        if teacher.assistant is not None:
+            heard = taught_logits(teacher.assistant, views, context)
+            teacher = replace(teacher, assistant=replace(teacher.assistant, logits=heard))
+        task = task_of(dataset)  # the teacher was trained on pixels of this mean and deviation
+        made = replace(dataset, train=split, full_train=split, normalisation=(task.mean, task.deviation))
+        return replace(context, dataset=made, teacher=teacher)
 
     def _trained(self, context: EvaluationContext) -> Teacher:
         candidate = largest_candidate(self.space)

@@ -147,7 +147,15 @@ class DataSpec(Part):
     augmentation: Literal["shift", "shift_flip", "none"] = "shift"
     seed: Seed = 0
     length: Annotated[Whole, Field(ge=4, le=4096)] | None = None
-    vocabulary: Annotated[Whole, Field(ge=64, le=1_000_000)] | None = None
+    vocabulary: Annotated[Whole, Field(ge=258, le=1_000_000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bears_no_shift(cls, given: Any) -> Any:
+        """Leave texts as they are where nothing is said: what shifts an image means nothing to them."""
+        if isinstance(given, Mapping) and given.get("source") == "text":
+            return {"augmentation": "none", **given}
+        return given
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:

@@ -188,6 +188,9 @@ def test_a_chain_answers_as_the_convolution_that_it_multiplies_out_to():
         chain[1].bias.fill_(0.5)  # folded with the norm
     np.testing.assert_allclose(file_answers(chained, pixels), answers(chained, pixels), atol=1e-5)
     assert abs(answers(chained, pixels) - answers(network, pixels)).max() > 1e-3
+    narrow = chained.narrowed({group: torch.arange(width // 2) for group, width in chained.group_widths().items()})
+    assert narrow.get_submodule(name)[1].bias.shape == (8,)
+    np.testing.assert_allclose(file_answers(narrow, pixels), answers(narrow, pixels), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,31 @@
+import copy
 import lzma
+from functools import cache
 
 import numpy as np
 import pytest
 
 from automl.errors import InputError
+from automl.models.network import Network
 from automl.models.packing import SUFFIX, pack, read_model, unpack
 from tests.models.architectures import network_file
 from tests.models.test_network_file import images, network_for, session_of
 
 
+@cache
+def trained() -> Network:
+    return network_for((8, 8))
+
+
 def test_pack_and_unpack_restore_every_bit_and_repeat_themselves():
-    content = network_file(network_for((8, 8)), [(4, 32)] * 3, codes=None, largest_code=127)
+    content = network_file(trained(), [(4, 32)] * 3, codes=None, largest_code=127)
     assert unpack(pack(content)) == content
     assert pack(content) == pack(content)
 
 
 @pytest.mark.parametrize("weights", ["codebook", "power_of_two"])
 def test_packed_indices_are_smaller_than_a_plain_file_of_the_same_bits(weights):
-    network = network_for((8, 8))
+    network = trained()
     uniform, coded = (
         network_file(network, [(4, 32)] * 3, codes=None, largest_code=127, weights=kind)
         for kind in ("uniform", weights)
@@ -26,7 +34,7 @@ def test_packed_indices_are_smaller_than_a_plain_file_of_the_same_bits(weights):
 
 
 def test_packed_zeros_take_less_than_the_weights_that_they_replaced():
-    network = network_for((8, 8))
+    network = copy.deepcopy(trained())
     dense = pack(network_file(network, [(8, 32)] * 3, codes=None, largest_code=127))
     for parameter in network.parameters():
         if parameter.ndim == 4:
@@ -36,7 +44,7 @@ def test_packed_zeros_take_less_than_the_weights_that_they_replaced():
 
 
 def test_read_model_takes_plain_and_packed_files_alike(tmp_path):
-    content = network_file(network_for((8, 8)), [(4, 32)] * 3, codes=None, largest_code=127, weights="codebook")
+    content = network_file(trained(), [(4, 32)] * 3, codes=None, largest_code=127, weights="codebook")
     (tmp_path / "plain.onnx").write_bytes(content)
     (tmp_path / f"packed{SUFFIX}").write_bytes(pack(content))
     plain, packed = (read_model(tmp_path / name) for name in ("plain.onnx", f"packed{SUFFIX}"))

@@ -202,6 +202,14 @@ def test_groups_kept_refuses_another_number_of_widths():
         traced().groups_kept((8, 8))
 
 
+def test_strided_projection_of_few_channels_trains_in_the_plain_layout():
+    assert traced(Concatenating).body.layout == torch.contiguous_format
+    assert traced().body.layout == torch.channels_last
+    network = traced(Concatenating).train()
+    for _ in range(3):  # in channels_last torch's gradient of it writes past its memory
+        network(torch.from_numpy(PIXELS)).sum().backward()
+
+
 def test_training_reaches_every_parameter():
     network = traced().train()
     torch.nn.functional.cross_entropy(network(torch.from_numpy(PIXELS)), torch.arange(32) % 5).backward()
