@@ -5,6 +5,7 @@
 PYTHON ?= python3
 SPEC ?= digits
 ARGS ?=
+TEST_WORKERS ?= 2
 PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ search: $(VENV)/.installed
 	$(BIN)/automl search $(SPEC) $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -44,6 +44,10 @@ def imported(folder: str) -> set[str]:
     return found - OURS - set(sys.stdlib_module_names) - {"_typeshed"}
 
 
+def every_extra() -> list[str]:
+    return [requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra]
+
+
 def undeclared(folder: str, declared: set[str]) -> list[str]:
     packages = metadata.packages_distributions()
     missing = []
@@ -56,11 +60,28 @@ def undeclared(folder: str, declared: set[str]) -> list[str]:
 
 @pytest.mark.parametrize("folder", ["automl", "search_spaces", "dashboard"])
 def test_every_import_is_a_declared_dependency(folder: str) -> None:
-    assert undeclared(folder, names_of(PROJECT["dependencies"])) == []
+    declared = names_of([*PROJECT["dependencies"], *every_extra()])
+    assert undeclared(folder, declared) == []
+
+
+def test_extras_are_imported_inside_functions_only() -> None:
+    extras = names_of(every_extra()) - names_of(PROJECT["dependencies"]) - {"automl"}
+    found = [
+        (path.name, node.lineno)
+        for path in (ROOT / "automl").rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom) and top_of(node) & extras
+    ]
+    assert found == []
+
+
+def top_of(node: ast.Import | ast.ImportFrom) -> set[str]:
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return {normalized(name.split(".")[0]) for name in names}
 
 
 def test_every_import_of_the_tests_is_declared() -> None:
-    declared = names_of([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]])
+    declared = names_of([*PROJECT["dependencies"], *every_extra()])
     assert undeclared("tests", declared) == []
 
 
@@ -69,7 +90,7 @@ def test_undeclared_finds_one() -> None:
 
 
 def test_every_declared_package_is_pinned() -> None:
-    declared = names_of([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]])
+    declared = names_of([*PROJECT["dependencies"], *every_extra()]) - {"automl"}  # its own extras
     assert declared - pinned() == set()
 
 

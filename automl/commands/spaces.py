@@ -108,19 +108,21 @@ def _write_study(path: Path, spec: StudySpec, limits: Mapping[str, Any]) -> None
 
 
 def _print_space(joined: Joined, facts: SpaceFacts, formats: tuple[Format, ...]) -> None:
+    from automl.combinations import combination_rows
+
     rows = [(one.group, one.name, len(one.choices), ", ".join(map(str, one.choices))) for one in facts.dimensions]
     print_table(f"Space {facts.name} of study {joined.spec.name}", ("group", "dimension", "choices", "values"), rows)
     print_text(f"\nExactly {facts.size} points (about {float(facts.size):.2g}).\n")
     shapes = [
         (one.width, one.stage, len(one.kept_widths), ", ".join(map(str, one.kept_widths))) for one in facts.shapes
     ]
-    print_table("Distinct pruned shapes", ("start width", "stage", "shapes", "channels kept"), shapes)
     if facts.shapes:  # a user's model has its own widths: `automl trial` and the report show them
+        print_table("Distinct pruned shapes", ("start width", "stage", "shapes", "channels kept"), shapes)
         print_text(f"More than one shape for {facts.prunable_share():.0%} of the width-stage pairs.\n")
     table = [
-        (one.weight_bits, one.activation_bits, "yes" if one.executable else "no", one.benefit, one.reason)
+        (one.runtime, one.weight_bits, one.activation_bits, "yes" if one.executable else "no", one.benefit, one.reason)
         for one in formats
     ]
-    print_table(
-        f"Formats of {joined.target.name}", ("weight bits", "activation bits", "executable", "gain", "reason"), table
-    )
+    columns = ("runtime", "weight bits", "activation bits", "executable", "gain", "reason")
+    print_table(f"Formats of {joined.target.name}", columns, table)
+    print_table("\nWhat does not combine", ("methods", "why"), combination_rows())

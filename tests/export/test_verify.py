@@ -111,13 +111,12 @@ def test_verify_bundle_on_another_device_still_fails_on_accuracy(bundle: Path, d
     assert failed(verify_bundle(bundle, digits, FakeTarget(fingerprint="another device"))) == ["accuracy"]
 
 
-def test_verify_bundle_allows_one_image(bundle: Path, digits: Dataset) -> None:
+def test_verify_bundle_allows_one_image_on_another_device_only(bundle: Path, digits: Dataset) -> None:
     recorded = read_manifest(bundle).measurement("accuracy")
     assert recorded is not None
     edit(bundle, set_figure("accuracy", recorded.value + 1 / len(digits.validation)))
-    assert verify_bundle(bundle, digits, FakeTarget()).passed
-    edit(bundle, set_figure("accuracy", recorded.value + 2 / len(digits.validation)))
-    assert not verify_bundle(bundle, digits, FakeTarget()).passed
+    assert failed(verify_bundle(bundle, digits, FakeTarget())) == ["accuracy"]
+    assert verify_bundle(bundle, digits, FakeTarget(fingerprint="another device")).passed
 
 
 def test_reload_dataset_gives_the_same_data(bundle: Path, digits: Dataset) -> None:

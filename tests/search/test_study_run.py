@@ -82,7 +82,8 @@ def values(trials: list[TrialRecord]) -> list[Any]:
     for trial in trials:
         outcome = trial.outcome
         assert outcome is not None
-        measurements = getattr(outcome, "measurements", ())
+        clocked = ("training_seconds", "training_peak_bytes")
+        measurements = [one for one in getattr(outcome, "measurements", ()) if one.name not in clocked]
         curve = [(line.loss, line.gradient_norm) for line in outcome.curve] if isinstance(outcome, Measured) else []
         figures.append((trial.number, trial.point, trial.state, measurements, curve, trial.sampler_state))
     return figures
