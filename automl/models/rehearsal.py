@@ -80,6 +80,17 @@ class CodedLayer:
     largest: int
 
 
+SAFE_INPUTS = 8
+
+
+def _breaks_in_channels_last(weight: torch.Tensor, stride: Sequence[int]) -> bool:
+    """Tell whether torch's gradient of this convolution corrupts memory where the channels come last.
+
+    Seen with torch 2.13 on CPUs: strided 1x1 convolutions of fewer than eight input channels.
+    """
+    return weight.shape[1] < SAFE_INPUTS and weight[0, 0].numel() == 1 and max(stride) > 1
+
+
 class Rehearsal:
     """A writer that computes: its tensors are torch's, raw pixels in, logits out; one object a forward pass.
 
@@ -121,6 +132,8 @@ class Rehearsal:
             y = depthwise_convolution(values, coded, shape[0][0], shape[2][0])
             y = y if offset is None else y + offset[:, None, None]
         else:
+            if _breaks_in_channels_last(weight, stride):
+                values = values.contiguous()
             y = functional.conv2d(values, coded, offset, shape[0], shape[1], shape[2], groups)
         # Behind a single channel torch cannot tell the layout, and forgets that this one is the fast one.
         return self._activated(y.contiguous(memory_format=torch.channels_last), activation, site)

@@ -7,7 +7,8 @@ from automl.compression.quantization import calibrate
 from automl.errors import InputError
 from automl.models.deployable import Emitted
 from automl.models.number_formats import Codes
-from automl.models.rehearsal import Rehearsal, steps_of
+from automl.models.rehearsal import Rehearsal, Steps, steps_of
+from automl.models.writer import Tensor
 from tests.models.test_network_file import images, network_for, session_of
 from tests.models.written_network import WrittenNetwork
 
@@ -73,3 +74,21 @@ def test_rehearsal_sends_gradients_to_every_parameter(pairs):
 def test_rehearsal_refuses_a_plan_that_no_file_can_hold():
     with pytest.raises(InputError, match="evenly spaced"):
         Rehearsal(steps_of(Codes({})), 64, plan_for([(8, 8)] * 3, weights="codebook"))
+
+
+def test_convolution_that_torch_breaks_in_channels_last_is_computed_contiguously(monkeypatch):
+    layouts = []
+    plain = torch.nn.functional.conv2d
+
+    def watched(values, *arguments):
+        layouts.append(values.is_contiguous())
+        return plain(values, *arguments)
+
+    monkeypatch.setattr("automl.models.rehearsal.functional.conv2d", watched)
+    plan = QuantizationPlan((32,), (32,))
+    rehearsal = Rehearsal(Steps({}), 64, plan)
+    values = torch.randn(2, 5, 8, 8).contiguous(memory_format=torch.channels_last)
+    x = Tensor(values, "x", "x", rectified=False)
+    rehearsal.convolution(x, torch.randn(6, 5, 1, 1), None, "y", stride=(2, 2))
+    rehearsal.convolution(x, torch.randn(6, 5, 1, 1), None, "z")
+    assert layouts == [True, False]
