@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from goals import Goal, arguments, report
 from automl.candidate import Candidate, candidate_from_json, candidate_to_json
 from automl.commands.joining import Joined, join
 from automl.compression.pruning import nominal_structure
-from automl.evaluation import EvaluationContext, prepare_controls
+from automl.evaluation import EvaluationContext, Teacher, prepare_controls
 from automl.evaluation.controls import fastest_float_runtime
 from automl.evaluation.files import control_for, keep_file, nominal_file
 from automl.evaluation.lessons import soft_targets_on_demand
@@ -32,9 +32,7 @@ from automl.evaluation.networks import unpruned_network
 from automl.evaluation.scoring import score_file
 from automl.evaluation.weights import Recipe, Trained, deployed_file, train_candidate
 from automl.outcome import Measured
-from automl.search.front import study_front
 from automl.search.study_run import model_source, run_study
-from automl.search.teaching import Classroom
 from automl.space import Point
 from automl.storage import open_store
 from automl.study_spec import open_dataset, parse_study_spec
@@ -48,8 +46,8 @@ from search_spaces.joint import enqueued_points
 from search_spaces.user_model import queued_points
 
 RATIOS = (0.25, 0.5, 0.75)  # of the peers that prune
-SEARCHED = (0.0, 0.5, 0.75, 0.875)  # of ours
-SEARCH_SHARE = 0.6  # of our seconds; the rest trains what it found
+SEARCHED = (0.5, 0.7, 0.8, 0.875)  # of ours
+TEACHER_SHARE, ROUND_SHARE = 0.35, 0.08  # of our seconds: before pruning, and for each recipe that is tried
 POINT, MARGIN = 0.01, 0.01  # of accuracy: what may be lost, and how much of it the last training may win back
 MANY = 1000  # epochs: the clock ends every training
 SPEED_GOAL = 1.5
@@ -132,50 +130,36 @@ def open_bench(name: str, options: argparse.Namespace, seed: int, cell: Point | 
     joined = join(parse_study_spec(document(name, options, seed), "benchmarks/compression.py"))
     spec, runs = joined.spec, (folder / "runs").resolve()
     runs.mkdir(parents=True, exist_ok=True)
-    dataset = open_dataset(replace_limits(spec.data))
+    dataset = open_dataset(spec.data)
     controls = prepare_controls(joined.target, dataset, runs, 1, {}, spec.target.runtimes)
     context = EvaluationContext(
         dataset=dataset, target=joined.target, controls=controls, limits={}, objectives=spec.objectives, runs=runs,
         seed=seed, teacher=None, lane_folder=default_lane_folder(), threads=len(allowed_cores()), batch=1,
         largest_code=64 if u8s8_saturates() else 127, finalist_epochs=MANY, finalist_seconds=None,
-        model=model_source(spec), starts_from_teacher=True, float_runtime=fastest_float_runtime(controls),
+        model=model_source(spec), float_runtime=fastest_float_runtime(controls),
     )  # fmt: skip
     return Bench(name, joined, context, folder, options.seconds, cell)
-
-
-def replace_limits(data: Any) -> Any:
-    """Return the data section without the search's limits: rows train on all that is not validation or test."""
-    return data.model_copy(update={"train_limit": None})
 
 
 def document(name: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Return the study of a network; its search is our row."""
     runtimes = ["onnxruntime"] + (["openvino"] if runtime_obstacles().get("openvino") is None else [])
     source = {"source": "npz", "path": str(options.data)} if options.data else {"source": "digits"}
-    pruned = {"prune_*": SEARCHED[-2], "bits_*": "w8a8", "alpha": 0.5, "temperature": 4.0}
-    queue: list[dict[str, Any]] = [
-        {**pruned, "quantization_training": "qat"}, {**pruned, "prune_*": SEARCHED[-1], "quantization_training": "qat"},
-        {**pruned, "prune_*": SEARCHED[-3]}, {"prune_*": SEARCHED[-1], "alpha": 0.5, "temperature": 4.0},
-    ]  # fmt: skip
-    if "space" in MODELS[name]:
-        queue = [{"genotype": "residual", **entry} for entry in queue]
     return {
         "name": "ours",
         "data": {
-            **source, "validation": 0.1 if options.data else 0.2, "train_limit": 6000 if options.data else None,
+            **source, "validation": 0.05 if options.data else 0.2,
             "augmentation": "shift_flip" if options.data else "shift", "seed": seed,
         },
         "target": {"name": "cpu", "channel_multiple": 8 if "Mobile" in name else 16, "runtimes": runtimes},
         **MODELS[name],
-        "pruning": {"ratios": list(SEARCHED), "criteria": ["l1", "geometric_median"]},
+        "pruning": {"ratios": sorted({0.0, *RATIOS, *SEARCHED})},
         "quantization": {"pairs": ["w8a8"], "training": ["none", "qat"]},
-        "training": {"learning_rate": [1e-3, 2e-3], "epochs": 1, "batch_size": 64, "start": "teacher"},
+        "training": {"learning_rate": 3e-3, "epochs": 1, "batch_size": 64},
         "distillation": {"alphas": [1.0, 0.5], "temperatures": [4.0]},
         "objectives": ["accuracy", "latency_ms"],
-        "budget": {"seconds": options.seconds * SEARCH_SHARE},
-        "teacher": {"share": 0.45, "epochs": MANY},
-        "search": {"seed": seed, "population": 6, "enqueue": queue},
-        "finalists": {"count": 1, "epochs": 1, "share": 0.02},
+        "budget": {"trials": 1},
+        "search": {"seed": seed},
     }  # fmt: skip
 
 
@@ -318,77 +302,65 @@ def either_runtime(bench: Bench, row: Row) -> Iterator[Row]:
 
 
 def ours(bench: Bench, plain: Row) -> Row:
-    """Search for most of the seconds, then train what was found for the rest; chosen on validation alone."""
-    started = time.monotonic()
-    spec, runs = bench.joined.spec, bench.folder / "search"
-    with open_store(f"sqlite:///{bench.folder}/search.db") as store:
-        points = (
-            queued_points(bench.joined.space, spec.search.enqueue)
-            if bench.cell is None
-            else [{**p, **own_cell(bench)} for p in enqueued_points(bench.joined.space, spec.search.enqueue)]
-        )
-        summary = run_study(
-            spec, narrowed_space(bench), bench.joined.target, store, runs, lambda _: None, enqueue=tuple(points)
-        )
-        trials = [trial for trial in store.trials(summary.study.id) if isinstance(trial.outcome, Measured)]
-        front = study_front(trials, spec.objectives)
-        chosen = pick(front, plain.validation - POINT - MARGIN)
-        teacher = taught_context(bench, store, summary.study, runs)
-        left = max(bench.seconds - (time.monotonic() - started), 0.2 * bench.seconds)
-        trained = train_for(bench, chosen.candidate, left, teacher)
-        content = deployed_file(trained, chosen.candidate, bench.context.dataset.train, bench.context)
-        what = f"{describe(chosen.candidate)}; {len(trials)} trials"
-        final = bench.finished("ours, searched", content, chosen.candidate, time.monotonic() - started, what)
-        if final.validation >= plain.validation - POINT:
-            return final
-        held = [
-            t
-            for t in front
-            if isinstance(t.outcome, Measured) and t.outcome.value("accuracy") >= plain.validation - POINT
-        ]
-        if not held:
-            return final
-        best = pick(held, 0.0)
-        assert isinstance(best.outcome, Measured)
-        content = (runs / best.outcome.artefact.path).read_bytes()
-        what = f"{describe(best.candidate)}; {len(trials)} trials"
-        return bench.finished("ours, searched", content, best.candidate, time.monotonic() - started, what)
+    """Train, time untrained files of many recipes, halve the promising ones by validation, train on the best.
+
+    The seconds of every training count: the uncompressed network's that the recipes begin with, and those of the
+    recipes that were given up.
+    """
+    taught, spent = taught_context(bench, TEACHER_SHARE * bench.seconds)
+    validation = bench.context.dataset.validation.take(np.arange(min(2000, len(bench.context.dataset.validation))))
+    floor, tried = plain.validation - POINT - MARGIN, []
+    for candidate in promising(bench):
+        trained = train_for(bench, candidate, ROUND_SHARE * bench.seconds, taught)
+        spent += trained.seconds
+        artefact = keep_file(deployed_file(trained, candidate, taught.dataset.train, taught), bench.context.runs)
+        path = bench.context.runs / artefact.path
+        accuracy = score_file(path, artefact.sha256, validation, taught, runtime=candidate.runtime)[0].value
+        row = Row("tried", str(path), artefact.sha256, candidate.runtime, accuracy, 0.0, artefact.size_bytes, 0.0, "")
+        note(f"{bench.name}: tried {describe(candidate)}: {100 * accuracy:.2f} % on validation")
+        tried.append((accuracy, ratio_to(bench, row, plain)[0], candidate))
+    held = [one for one in tried if one[0] >= floor]
+    _, _, candidate = min(held, key=lambda one: one[1]) if held else max(tried, key=lambda one: one[0])
+    trained = train_for(bench, candidate, max(bench.seconds - spent, ROUND_SHARE * bench.seconds), taught)
+    content = deployed_file(trained, candidate, taught.dataset.train, taught)
+    what = f"{describe(candidate)}; of {len(tried)} tried"
+    return bench.finished("ours, searched", content, candidate, spent + trained.seconds, what)
 
 
-def own_cell(bench: Bench) -> Point:
-    assert bench.cell is not None
-    return {name: index for name, index in bench.cell.items() if is_architecture(bench.joined, name)}
+def promising(bench: Bench) -> list[Candidate]:
+    """Return the recipes whose untrained files are fastest, one for each share of the widths, the boldest first."""
+    plain = {"alpha": 0.5, "temperature": 4.0}
+    found = []
+    for ratio in SEARCHED:
+        timed = []
+        for bits, training in (("w8a8", "qat"), ("w32a32", "none")):
+            for runtime in bench.joined.spec.target.runtimes:
+                more = {"runtime": runtime} if len(bench.joined.spec.target.runtimes) > 1 else {}
+                choices = {"prune_*": ratio, "bits_*": bits, "quantization_training": training, **plain, **more}
+                candidate = bench.candidate(**choices)
+                artefact = keep_file(nominal_file(candidate, bench.context), bench.context.runs, "nominal")
+                path = bench.context.runs / artefact.path
+                subject = Contestant(path, artefact.sha256, artefact.sha256[:16], candidate.runtime)
+                timing = bench.context.target.compare(
+                    subject, control_for(bench.candidate(), bench.context), None, "untrained"
+                )
+                timed.append((timing.control_ratio.value, candidate))
+        found.append(min(timed, key=lambda one: one[0])[1])
+    return found
 
 
-def narrowed_space(bench: Bench) -> Any:
-    """Return the space; where a cell is given, its architecture is held."""
-    space = bench.joined.space
-    if bench.cell is None:
-        return space
-    held = own_cell(bench)
-    fixed = {one.name: one.choices[held[one.name]] for one in space.dimensions if one.name in held}
-    return space.narrow(fixed, {})
-
-
-def taught_context(bench: Bench, store: Any, study: Any, runs: Path) -> EvaluationContext:
-    """Return the context with the search's teacher, read from what the search kept."""
-    from automl.search.inline import InlineExecutor
-
-    spec = bench.joined.spec
-    data = open_dataset(spec.data)
-    context = replace(bench.context, dataset=data, runs=runs.resolve())
-    executor = InlineExecutor()
-    executor.share(context)
-    room = Classroom(spec, narrowed_space(bench), store, study, executor, lambda: None)
-    return replace(context, teacher=room.teacher(context), dataset=bench.context.dataset)
-
-
-def pick(front: Sequence[Any], floor: float) -> Any:
-    """Return the fastest trial at or above the accuracy, else the most accurate one."""
-    held = [trial for trial in front if trial.outcome.value("accuracy") >= floor]
-    if held:
-        return min(held, key=lambda trial: trial.outcome.value("latency_ms"))
-    return max(front, key=lambda trial: trial.outcome.value("accuracy"))
+def taught_context(bench: Bench, seconds: float) -> tuple[EvaluationContext, float]:
+    """Return the context in which recipes begin with, and learn from, an uncompressed network; its training seconds."""
+    candidate, runs = bench.candidate(), bench.context.runs
+    trained = train_for(bench, candidate, seconds)
+    weights = Path("teacher") / "ours.npz"
+    (runs / weights).parent.mkdir(exist_ok=True)
+    np.savez(runs / weights, **{name: value.numpy() for name, value in trained.network.state_dict().items()})
+    artefact = keep_file(deployed_file(trained, candidate, bench.context.dataset.train, bench.context), runs)
+    teacher = Teacher(
+        artefact.sha256, artefact.path, weights.as_posix(), candidate, np.empty(0, np.float32), (), trained.seconds
+    )
+    return replace(bench.context, teacher=teacher, starts_from_teacher=True), trained.seconds
 
 
 def describe(candidate: Candidate) -> str:

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automl.candidate import Candidate, Genotype
-from automl.combinations import TargetFacts, objections
+from automl.combinations import TargetFacts
 from automl.errors import Fault, InputError
 from automl.space import Choice, Dimension, Point, SearchSpace
+from search_spaces.asked import inert_settings, point_objections
 from search_spaces.cells import CELL_KINDS, cell_dimensions, concat_dimension, decode_cell
 from search_spaces.compression import (
-    PLAIN_CHOICES,
-    SETTINGS,
     CompressionDecoder,
     compression_dimensions,
     compression_settings,
-    has_setting,
 )
 from search_spaces.distillation import decode_distillation, distillation_dimensions
 from search_spaces.genotypes import Entry, enqueue_point, plainest_choice
@@ -142,45 +140,11 @@ def space_from_spec(
         ratios=spec.get("pruning", {}).get("ratios", RATIOS),
         compression=CompressionDecoder(compression_settings(spec), facts),
     ).narrow(spec["space"]["fix"], spec["space"]["allow"])
-    faults = inert_settings(space)
+    faults = inert_settings(space, {one.name: plainest_choice(one) for one in space.dimensions})
     if faults:
         raise InputError(faults)
     enqueued_points(space, spec["search"]["enqueue"])
     return space
-
-
-def inert_settings(space: SearchSpace) -> list[Fault]:
-    """Return a fault, with the reason, for each method that a study names alone and that no candidate can use."""
-    decoder = space.decode_choices
-    if not isinstance(decoder, JointDecoder):
-        return []
-    named = {name: given[0] for name, given in decoder.compression.settings.items() if len(given) == 1}
-    wanted = [name for name, choice in named.items() if choice != PLAIN_CHOICES[name]]
-    return [fault for name in wanted for fault in _inert(space, decoder, name, named[name])]
-
-
-def _inert(space: SearchSpace, decoder: JointDecoder, name: str, choice: Choice) -> list[Fault]:
-    """Return why the setting never acts: it is mended away, or has nothing to act on, whatever bits are chosen."""
-    plainest = {dimension.name: plainest_choice(dimension) for dimension in space.dimensions}
-    bits = [dimension for dimension in space.dimensions if dimension.name.startswith("bits_")]
-    reasons: dict[str, Fault] = {}
-    for pair in sorted({pair for dimension in bits for pair in dimension.choices}, key=str):
-        choices = plainest | {one.name: pair for one in bits if pair in one.choices} | most_pruned(space)
-        asked = decoder.compression.asked(decoder.plain(choices), choices).canonical()
-        section, key, _, _ = SETTINGS[name]
-        found = objections(asked, decoder.compression.facts, f"{section}.{key} {choice}")
-        if not found and has_setting(asked, name, choice):
-            return []
-        reasons |= {str(fault): fault for fault in found}
-    expected = "a method that some candidate of the space can use"
-    section, key, _, _ = SETTINGS[name]
-    nothing = Fault(f"{section}.{key}", expected, f"{choice}, for which the target's bits leave nothing to act on")
-    return list(reasons.values()) or [nothing]
-
-
-def most_pruned(space: SearchSpace) -> dict[str, Choice]:
-    """Return the strongest choice of every ratio, so that criteria and schedules have something to act on."""
-    return {one.name: one.choices[-1] for one in space.dimensions if one.name.startswith("prune_")}
 
 
 def enqueued_points(space: SearchSpace, entries: Sequence[Entry]) -> tuple[Point, ...]:
@@ -195,21 +159,12 @@ def enqueued_points(space: SearchSpace, entries: Sequence[Entry]) -> tuple[Point
         try:
             point = enqueue_point(space, entry)
             points.append(point)
-            faults.extend(_objections(space, point, f"search.enqueue: {entry}"))
+            faults.extend(point_objections(space, point, f"search.enqueue: {entry}"))
         except InputError as error:
             faults.extend(error.faults)
     if faults:
         raise InputError(faults)
     return tuple(points)
-
-
-def _objections(space: SearchSpace, point: Point, where: str) -> list[Fault]:
-    """Return why the methods that a point asks for do not combine, if they do not."""
-    decoder, choices = space.decode_choices, space.choices(point)
-    if not isinstance(decoder, JointDecoder):
-        return []
-    asked = decoder.compression.asked(decoder.plain(choices), choices).canonical()
-    return objections(asked, decoder.compression.facts, where)
 
 
 @dataclass(frozen=True)

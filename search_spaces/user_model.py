@@ -14,6 +14,7 @@ from automl.candidate import Candidate, PruningPlan, QuantizationPlan, UserModel
 from automl.combinations import TargetFacts
 from automl.errors import Fault, InputError
 from automl.space import Choice, Dimension, Point, SearchSpace
+from search_spaces.asked import inert_settings, point_objections
 from search_spaces.compression import (
     PLAIN_CHOICES,
     CompressionDecoder,
@@ -42,14 +43,17 @@ class UserModelDecoder:
 
     def __call__(self, choices: Mapping[str, Choice]) -> Candidate:
         """Return the candidate, not yet canonical."""
-        candidate = Candidate(
+        return self.compression(self.plain(choices), choices)
+
+    def plain(self, choices: Mapping[str, Choice]) -> Candidate:
+        """Return the candidate with every method at its default."""
+        return Candidate(
             self.model,
             PruningPlan(self._kept_widths(choices)),
             self._quantization(choices),
             decode_distillation(choices),
             decode_training(choices, self.constants, self.optimizer),
         )
-        return self.compression(candidate, choices)
 
     def _kept_widths(self, choices: Mapping[str, Choice]) -> tuple[int, ...]:
         model = self.model
@@ -156,6 +160,9 @@ def user_space_from_spec(
         facts=facts,
         group_multiples=group_multiples,
     ).narrow(spec["space"]["fix"], spec["space"]["allow"])
+    inert = inert_settings(space, {dimension.name: _plainest(dimension) for dimension in space.dimensions})
+    if inert:
+        raise InputError(inert)
     queued_points(space, spec["search"]["enqueue"])
     return space
 
@@ -177,7 +184,9 @@ def queued_points(space: SearchSpace, entries: Sequence[Mapping[str, Choice] | s
             faults.append(Fault("search.enqueue", 'uncompressed, or choices such as {"prune_*": 0.5}', repr(entry)))
             continue
         try:
-            points.append(space.point(plain | ({} if isinstance(entry, str) else _spread(space, entry))))
+            point = space.point(plain | ({} if isinstance(entry, str) else _spread(space, entry)))
+            points.append(point)
+            faults.extend(point_objections(space, point, f"search.enqueue: {entry}"))
         except InputError as error:
             faults.extend(Fault(f"search.enqueue: {fault.where}", fault.expected, fault.got) for fault in error.faults)
             continue

@@ -122,16 +122,25 @@ def test_queued_points_refuse_what_is_not_in_the_space(entry, message):
         queued_points(space(), [entry])
 
 
-def test_space_from_spec_is_narrowed():
-    spec = {
+def study(**changes: object) -> dict[str, object]:
+    return {
         "pruning": {"ratios": [0.0, 0.5], "criteria": ["l1"]}, "target": {"channel_multiple": 8},
         "distillation": {"alphas": [1.0], "temperatures": [1.0]}, "search": {"enqueue": ["uncompressed"]},
         "training": {**{key: list(value) for key, value in TRAINING.items()}, "optimizer": "sgd"},
-        "space": {"fix": {"prune_0": 0.5}, "allow": {}},
+        "space": {"fix": {}, "allow": {}}, **changes,
     }  # fmt: skip
+
+
+def test_space_from_spec_is_narrowed():
+    spec = study(space={"fix": {"prune_0": 0.5}, "allow": {}})
     with pytest.raises(InputError, match=r"search.enqueue: uncompressed must be in the space"):
         user_space_from_spec(spec, MODEL, [(32, 32)])
     spec["search"] = {"enqueue": [{"prune_*": 0.5}]}
     found = user_space_from_spec(spec, MODEL, [(32, 32), (8, 8)])
     assert found.size() == 2 * 2 * 2**4 * 2
     assert found.decode(found.sample(np.random.default_rng(1))).training.optimizer == "sgd"
+
+
+def test_user_space_refuses_a_method_that_no_candidate_can_use():
+    with pytest.raises(InputError, match="dynamic kernels for linear and recurrent layers only"):
+        user_space_from_spec(study(quantization={"activations": ["dynamic"]}), MODEL, [(32, 32), (8, 8)])
