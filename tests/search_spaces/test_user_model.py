@@ -73,8 +73,12 @@ def test_extra_dimensions_are_joined_and_decoded():
 
 
 def test_combinations_that_the_target_lacks_become_legal():
-    facts = TargetFacts(frozenset({("onnxruntime", 32, 32)}))
-    assert chosen(space(facts=facts), **{"bits_*": "w8a8"}).quantization.pairs() == ((32, 32),) * 4
+    found = space(facts=TargetFacts(frozenset({("onnxruntime", 32, 32)})))
+    plain = found.choices(queued_points(found, ["uncompressed"])[0])
+    point = found.point({**plain, **{f"bits_{stage}": "w8a8" for stage in range(4)}})
+    assert found.decode(point).quantization.pairs() == ((32, 32),) * 4
+    with pytest.raises(InputError, match="no kernel for these bits"):
+        queued_points(found, [{"bits_*": "w8a8"}])
 
 
 @settings(max_examples=30)
