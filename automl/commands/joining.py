@@ -110,7 +110,7 @@ def _describe_model(spec: StudySpec) -> tuple[UserModel, Mapping[str, int]]:
     """Return what of the study's own model can be chosen, and groups whose widths have a multiple of their own."""
     from automl.compression.user_model import describe_user_model
     from automl.evaluation import task_of
-    from automl.search.study_run import model_source
+    from automl.search.study_context import model_source
     from automl.study_spec import open_dataset
 
     source = model_source(spec)

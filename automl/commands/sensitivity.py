@@ -185,7 +185,7 @@ def _stages(candidate: Candidate) -> tuple[int, ...] | None:
 def scan_context(joined: Joined, dataset: Dataset, runs: Path) -> EvaluationContext:
     """Return what training and scoring need of a context; nothing is timed, so there are no controls."""
     from automl.evaluation import EvaluationContext
-    from automl.search.study_run import model_source
+    from automl.search.study_context import model_source
     from automl.targets import default_lane_folder
     from automl.targets.probe import u8s8_saturates
 

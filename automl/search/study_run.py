@@ -5,7 +5,6 @@ data -> controls -> teacher -> search -> finalists -> done
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,22 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
-import numpy as np
-
 from automl.candidate import Candidate
-from automl.compression.preflight import preflight
 from automl.data.dataset import Dataset
-from automl.data.unlabelled import read_unlabelled
 from automl.errors import input_error
 from automl.evaluation import (
     EvaluateTask,
     EvaluationContext,
     FinishTask,
-    prepare_controls,
-    task_of,
 )
-from automl.evaluation.controls import fastest_float_runtime
-from automl.models.user.source import ModelSource
 from automl.outcome import Measured, Timing
 from automl.search.driver import Budget, DrivePlan, drive
 from automl.search.executor import Completion, Executor, Task
@@ -39,15 +30,13 @@ from automl.search.mirror import Mirror
 from automl.search.progress import Progress, progress
 from automl.search.record_view import Ledger
 from automl.search.samplers import SamplerPlan
+from automl.search.study_context import check_model, study_context, worker_count
 from automl.search.teaching import Classroom
 from automl.space import Point, SearchSpace
 from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, TrialRecord, current_holder
-from automl.study_spec import INDECISIVE, StudySpec, is_factory, open_dataset
-from automl.targets import Target, default_lane_folder
-from automl.targets.lanes import allowed_cores
-from automl.targets.probe import u8s8_saturates
+from automl.study_spec import INDECISIVE, StudySpec, open_dataset
+from automl.targets import Target
 
-TRAINING_SHARE = 0.9  # of a finalist's seconds is training; the rest is export, scoring and timing
 PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
 DATA = "data"  # beside the packages' versions: the digest of what the study was begun with
 
@@ -145,7 +134,7 @@ def run_study(
         _check_same_data(known, dataset)
     elif spec.model is not None:
         on_progress(Progress("preflight"))
-        _check_model(spec, dataset, target)
+        check_model(spec, dataset, target)
     study = _require(spec, target, store, dataset)
     store.take_lease(study.id, current_holder())
     run = _Run(spec, space, target, store, study, on_progress, lane_folder)
@@ -207,7 +196,7 @@ def reopened(
     store.take_lease(study.id, current_holder(), phase)
     run = _Run(spec, space, target, store, study, lambda _: None, lane_folder)
     try:
-        context = _context(run, dataset, runs)
+        context = study_context(run.spec, run.target, run.store, run.study, dataset, runs, run.lane_folder)
         with _pool(spec, open_pool if open_executor is None else open_executor) as executor:
             executor.share(context)
             executor.share(_taught(run, context, executor))
@@ -227,13 +216,6 @@ def open_pool(spec: StudySpec) -> Executor:
     return RayExecutor(worker_count(spec))
 
 
-def worker_count(spec: StudySpec) -> int:
-    """Return how many workers the spec asks for; auto is one a core: one of them times while the others train."""
-    if spec.search.executor == "inline":
-        return 1
-    return len(allowed_cores()) if spec.search.workers == "auto" else int(spec.search.workers)
-
-
 def package_versions() -> dict[str, str]:
     """Return the versions that may decide results."""
     found = {"python": python_version()}
@@ -249,23 +231,6 @@ def _check_same_device(study: StudyRecord, target: Target) -> None:
     if study.device != target.fingerprint:
         remedy = "Latencies of different devices cannot share a front: choose another name for this one."
         raise input_error(f"study {study.name}: the device", study.device, target.fingerprint, remedy)
-
-
-def _check_model(spec: StudySpec, dataset: Dataset, target: Target) -> None:
-    """Build, prune, quantize and export the user's model untrained: what cannot be handled is said before any training.
-
-    Raises:
-        InputError: naming the layer, and what to do.
-    """
-    source = model_source(spec)
-    assert source is not None, "asked for a study that has a model"
-    formats = [(form.weight_bits, form.activation_bits) for form in target.formats() if form.executable]
-    wanted = spec.quantization.pairs
-    preflight(
-        source, task_of(dataset), ratios=spec.pruning.ratios, criteria=spec.pruning.criteria,
-        formats=[pair for pair in formats if wanted is None or f"w{pair[0]}a{pair[1]}" in wanted],
-        largest_code=64 if u8s8_saturates(spec.target.runtimes) else 127, batch=spec.target.batch,
-    )  # fmt: skip
 
 
 def _check_same_data(study: StudyRecord, dataset: Dataset) -> None:
@@ -289,7 +254,7 @@ def _run_steps(run: _Run, dataset: Dataset, runs: Path, sampler: SamplerPlan, op
     """Do what the record lacks, step by step."""
     run.notes.extend(dataset.warnings)
     run.begin("controls")
-    context = _context(run, dataset, runs)
+    context = study_context(run.spec, run.target, run.store, run.study, dataset, runs, run.lane_folder)
     with _pool(run.spec, open_executor) as executor, _mirror(run) as mirror:
         run.begin("teacher")
         executor.share(context)
@@ -306,65 +271,6 @@ def _taught(run: _Run, context: EvaluationContext, executor: Executor) -> Evalua
     context = replace(context, teacher=room.teacher(context))
     executor.share(context)
     return room.taught(context)
-
-
-def _context(run: _Run, dataset: Dataset, runs: Path) -> EvaluationContext:
-    """Return what evaluations share but the teacher; the controls' milliseconds are fixed by the first run."""
-    spec, target, workers = run.spec, run.target, worker_count(run.spec)
-    runs.mkdir(parents=True, exist_ok=True)
-    known = run.store.control_references(run.study.id, target.fingerprint)
-    controls = prepare_controls(target, dataset, runs.resolve(), spec.target.batch, known, spec.target.runtimes)
-    for kind, control in controls.items():
-        ms = run.store.set_control_reference(
-            run.study.id, target.fingerprint, kind, control.reference_ms, control.sha256
-        )
-        controls[kind] = replace(control, reference_ms=ms)
-    inline = spec.search.executor == "inline"
-    return EvaluationContext(
-        dataset=dataset,
-        target=target,
-        controls=controls,
-        limits=spec.limits.bounds(),
-        objectives=spec.objectives,
-        runs=runs.resolve(),
-        seed=spec.search.seed,
-        teacher=None,
-        lane_folder=default_lane_folder() if run.lane_folder is None else run.lane_folder,
-        threads=1 if inline else len(allowed_cores()),  # the teacher trains alone
-        batch=spec.target.batch,
-        largest_code=64 if u8s8_saturates(spec.target.runtimes) else 127,
-        finalist_epochs=spec.finalists.epochs,
-        finalist_seconds=_finalist_seconds(spec, workers),
-        model=model_source(spec),
-        teacher_model=ModelSource(spec.teacher.source) if is_factory(spec.teacher.source) else None,
-        starts_from_teacher=spec.training.start == "teacher",
-        unlabelled=_unlabelled(spec, dataset),
-        float_runtime=fastest_float_runtime(controls),
-    )
-
-
-def model_source(spec: StudySpec) -> ModelSource | None:
-    """Return where the user's own model of the study comes from; None where cells are searched."""
-    if spec.model is None:
-        return None
-    return ModelSource(spec.model.source, spec.model.weights, spec.model.stages)
-
-
-def _unlabelled(spec: StudySpec, dataset: Dataset) -> np.ndarray | None:
-    """Return the samples without labels that the teacher answers besides.
-
-    Raises:
-        InputError: where they cannot be read or are not like the labelled ones.
-    """
-    path = spec.distillation.unlabelled
-    return None if path is None else read_unlabelled(path, dataset.input_shape, resize=spec.data.resize)
-
-
-def _finalist_seconds(spec: StudySpec, workers: int) -> float | None:
-    if spec.budget.seconds is None:
-        return None
-    rounds = math.ceil((spec.finalists.count + 1) / workers)  # with the twin
-    return spec.budget.seconds * spec.finalists.share * TRAINING_SHARE / rounds
 
 
 def _sampler_plan(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point], cells: Sequence[Point]) -> SamplerPlan:

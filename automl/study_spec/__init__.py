@@ -13,7 +13,8 @@ from automl.study_spec.document import (
     parse_study_spec,
     shipped_studies,
 )
-from automl.study_spec.parts import INDECISIVE, DataSpec, Range, StudySpec
+from automl.study_spec.parts import INDECISIVE, DataSpec, StudySpec
+from automl.study_spec.values import Range
 
 __all__ = [
     "INDECISIVE",

@@ -5,128 +5,49 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from automl.outcome import OBJECTIVES
+from automl.study_spec.methods import (
+    DistillationSpec,
+    ModelSpec,
+    PruningSpec,
+    QuantizationSpec,
+    Runtimes,
+    TeacherSpec,
+)
+from automl.study_spec.values import (
+    AboveZero,
+    BelowOne,
+    Countable,
+    NotNegative,
+    Part,
+    Positive,
+    Real,
+    RealEntry,
+    Seed,
+    Share,
+    Whole,
+    WholeEntry,
+)
 
 INDECISIVE = ("name", "budget", "storage", "search.workers", "search.executor")  # may change when a study goes on
 LATER = (  # keys that a study's digest leaves out where they have their defaults: older studies do not know them
     "model", "pruning", "quantization", "target.runtimes", "distillation.methods", "distillation.unlabelled",
     "distillation.data", "teacher.others", "teacher.assistant", "training.start", "data.length", "data.vocabulary",
 )  # fmt: skip
-
-
-def _no_truth(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_no_truth)]
-Real = Annotated[float, BeforeValidator(_no_truth)]
-Positive = Annotated[Whole, Field(ge=1)]
-Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
-Share = Annotated[Real, Field(gt=0, lt=1)]
-
-
-class Part(BaseModel):
-    """A frozen part of the spec that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Range(Part):
-    """A range of a hyperparameter: `levels` values from `low` to `high`, evenly spaced (in the logarithm if `log`)."""
-
-    low: Real
-    high: Real
-    log: bool = False
-    levels: Annotated[Whole, Field(ge=2, le=100)] = 5
-
-    @model_validator(mode="after")
-    def _rises(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError("a range with low below high")
-        if self.log and self.low <= 0:
-            raise ValueError("a range with low above 0 where log is true")
-        return self
-
-
-def _kind(entry: object) -> str:
-    if isinstance(entry, Mapping | Range):
-        return "<range>"
-    return "<list>" if isinstance(entry, list | tuple) else "<value>"
-
-
-RealEntry = Annotated[
-    Annotated[Real, Tag("<value>")]
-    | Annotated[tuple[Real, ...], Field(min_length=1), Tag("<list>")]
-    | Annotated[Range, Tag("<range>")],
-    Discriminator(_kind),
-]
-WholeEntry = Annotated[
-    Annotated[Whole, Tag("<value>")]
-    | Annotated[tuple[Whole, ...], Field(min_length=1), Tag("<list>")]
-    | Annotated[Range, Tag("<range>")],
-    Discriminator(_kind),
-]
-Entry = float | tuple[float, ...] | Range
-
-
-def _within(says: str, holds: Callable[[float], bool]) -> AfterValidator:
-    """Return the check that a value, every one of a list, or both ends of a range hold."""
-
-    def check(entry: Entry) -> Entry:
-        values = (entry.low, entry.high) if isinstance(entry, Range) else entry
-        if not all(holds(value) for value in (values if isinstance(values, tuple) else (values,))):
-            raise ValueError(says)
-        return entry
-
-    return AfterValidator(check)
-
-
-AboveZero = _within("above 0", lambda value: value > 0)
-NotNegative = _within("at least 0", lambda value: value >= 0)
-BelowOne = _within("at least 0 and below 1", lambda value: 0 <= value < 1)
-Countable = _within("a whole number of at least 1", lambda value: value >= 1 and value == int(value))
-
-
-def _different(given: tuple[str, ...]) -> tuple[str, ...]:
-    if not given or len(set(given)) < len(given):
-        raise ValueError("at least one choice, each once")
-    return given
-
-
-Different = AfterValidator(_different)
-Criteria = Annotated[
-    tuple[Literal["l1", "l2", "taylor", "sensitivity", "bn_scale", "geometric_median", "learned", "random"], ...],
-    Different,
-]
-Schedules = Annotated[tuple[Literal["one_shot", "iterative", "gradual", "adaptive"], ...], Different]
-Patterns = Annotated[tuple[Literal["unstructured", "2:4"], ...], Different]
-WeightCodings = Annotated[tuple[Literal["uniform", "codebook", "power_of_two"], ...], Different]
-Scales = Annotated[tuple[Literal["channel", "tensor"], ...], Different]
-Activations = Annotated[tuple[Literal["static", "dynamic"], ...], Different]
-Calibrations = Annotated[tuple[Literal["min_max", "percentile", "mse"], ...], Different]
-Awareness = Annotated[tuple[Literal["none", "qat", "lsq"], ...], Different]
-DistillationMethods = Annotated[tuple[Literal["response", "feature", "relation", "self"], ...], Different]
-Runtimes = Annotated[tuple[Literal["onnxruntime", "openvino"], ...], Different]
 
 
 class DataSpec(Part):
@@ -187,56 +108,8 @@ class SpaceSpec(Part):
     name: str = "darts_cells"
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 48)
     cells: Annotated[tuple[Annotated[Whole, Field(ge=2, le=40)], ...], Field(min_length=1)] = (3, 4, 5)
-    fix: dict[str, int | float | str] = {}
-    allow: dict[str, tuple[int | float | str, ...]] = {}
-
-
-class ModelSpec(Part):
-    """The user's own model, searched in place of cells: a `package.module:factory`, an ONNX file or a model folder.
-
-    `weights` is a safetensors file or a state dict without code. `stages` gives prefixes of layer names, one for each
-    part whose ratio and bits are chosen together; without them they are found.
-    """
-
-    source: Annotated[str, Field(min_length=1)]
-    weights: Path | None = None
-    stages: tuple[str, ...] | None = None
-
-
-Ratio = Annotated[Real, Field(ge=0, lt=1)]
-
-
-class PruningSpec(Part):
-    """What may be removed; each list with more than one entry is a dimension of the space.
-
-    `ratios` of channels by stage; how they are chosen (`criteria`) and over how many steps they go (`schedules`);
-    `drop` names operations or layers that may go whole, "" none; `sparsities` of single weights (the stored file's size
-    only) in `patterns`; `ranks` of 1x1 convolutions and linear layers; `separable` in place of dense convolutions.
-    """
-
-    ratios: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.0, 0.25, 0.5, 0.75)
-    criteria: Criteria = ("l1",)
-    schedules: Schedules = ("one_shot",)
-    drop: Annotated[tuple[str, ...], Field(min_length=1)] = ("",)
-    sparsities: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.0,)
-    patterns: Patterns = ("unstructured",)
-    ranks: Annotated[tuple[Annotated[Real, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
-    separable: Annotated[tuple[bool, ...], Field(min_length=1)] = (False,)
-
-
-class QuantizationSpec(Part):
-    """How weights and activations are coded; each list with more than one entry is a dimension of the space.
-
-    Which bits there are is the target's; `pairs` keeps some of them ("w8a8").
-    """
-
-    pairs: tuple[str, ...] | None = None
-    weights: WeightCodings = ("uniform",)
-    scales: Scales = ("channel",)
-    activations: Activations = ("static",)
-    blocks: Annotated[tuple[Annotated[Whole, Field(ge=0, le=1024)], ...], Field(min_length=1)] = (0,)
-    calibrations: Calibrations = ("min_max",)
-    training: Awareness = ("none",)
+    fix: dict[str, int | float | str] = Field(default_factory=dict)
+    allow: dict[str, tuple[int | float | str, ...]] = Field(default_factory=dict)
 
 
 class TrainingSpec(Part):
@@ -254,24 +127,6 @@ class TrainingSpec(Part):
     label_smoothing: Annotated[RealEntry, BelowOne] = 0.0
     clip_norm: Annotated[RealEntry, NotNegative] = 5.0
     start: Literal["scratch", "teacher"] = "scratch"
-
-
-class DistillationSpec(Part):
-    """Choices of alpha x hard + (1 - alpha) x T^2 x soft; alpha 1 means no teacher.
-
-    `methods` say what is soft. `unlabelled` is an archive or folder of samples without labels that the teacher answers
-    besides; `data` other than real teaches on samples made from the teacher, for who has a model and no data.
-    """
-
-    alphas: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.7, 0.4)
-    temperatures: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 2.0, 4.0, 8.0)
-    methods: DistillationMethods = ("response",)
-    unlabelled: Path | None = None
-    data: Literal["real", "inverted", "generated"] = "real"
-
-    def needs_no_teacher(self) -> bool:
-        """Tell whether no candidate asks a teacher."""
-        return set(self.alphas) == {1.0} or set(self.methods) == {"self"}
 
 
 class LimitsSpec(Part):
@@ -300,28 +155,6 @@ class BudgetSpec(Part):
         if self.trials is None and self.trained is None and self.seconds is None:
             raise ValueError("given at least one of trials, trained and seconds")
         return self
-
-
-class OtherTeacher(Part):
-    """A further teacher: an ONNX file or a bundle, and its weight beside the main one's, which is 1."""
-
-    source: str
-    weight: Annotated[Real, Field(gt=0)] = 1.0
-
-
-class TeacherSpec(Part):
-    """Who teaches: `space` (its largest network), a `package.module:factory`, `none`, or an ONNX file or bundle.
-
-    What is no file is trained for the study within `share` of budget.seconds. `others` answer beside it, their
-    logits weighted. With `assistant` a network of middle size learns from the teacher
-    first and teaches the students that are much smaller than it.
-    """
-
-    source: str = "space"
-    share: Share = 0.15
-    epochs: Positive = 12
-    others: tuple[OtherTeacher, ...] = ()
-    assistant: bool = False
 
 
 def _workers(value: object) -> int | str:

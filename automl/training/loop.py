@@ -257,8 +257,12 @@ def _optimizer(parameters: Sequence[nn.Parameter], plan: TrainingPlan) -> torch.
 
 
 def _learning_rate(peak: float, epochs: float, progress: float) -> float:
-    """Return the cosine of Loshchilov and Hutter (2017), after a linear warm-up over half an epoch."""
-    return peak * min(1.0, 0.05 + epochs / 0.5) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    """Return the cosine of Loshchilov and Hutter (2017), after a linear warm-up.
+
+    It takes half an epoch, or a tenth of the training where that is shorter.
+    """
+    warm = 0.05 + max(epochs / 0.5, progress / 0.1)
+    return peak * min(1.0, warm) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
 def _batches(data: TrainingSet, epoch: int, batch_size: int, seed: int) -> Iterator[Batch]:

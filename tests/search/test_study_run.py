@@ -17,7 +17,8 @@ from automl.outcome import Gain, Measured, Ratio
 from automl.search.finalists import choose_finalists, choose_twin, run_all
 from automl.search.inline import InlineExecutor
 from automl.search.progress import Progress
-from automl.search.study_run import Summary, run_study, worker_count
+from automl.search.study_context import worker_count
+from automl.search.study_run import Summary, run_study
 from automl.space import SearchSpace
 from automl.storage import Holder, Store, TrialRecord, open_store
 from automl.study_spec import DataSpec, StudySpec, open_dataset, parse_study_spec
