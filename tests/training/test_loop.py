@@ -6,6 +6,7 @@ import torch
 
 from automl.candidate import DistillationPlan
 from automl.models.network import build_network
+from automl.training import loop
 from automl.training.distillation import distillation_loss
 from automl.training.loop import DivergedError, Schedule, TrainingSet, train
 from tests.models.architectures import GREY_TASK, candidate
@@ -172,3 +173,10 @@ def test_recalibrate_sets_the_statistics_to_plain_means(recalibrate):
         mean = network.stem.convolution((seen - network.mean) / network.deviation).mean(dim=(0, 2, 3))
     assert torch.allclose(norm.running_mean, mean, atol=1e-4) is recalibrate
     assert norm.momentum == 0.1
+
+
+@pytest.mark.parametrize(("epochs", "progress"), [(0.5, 0.05), (0.02, 0.1)])
+def test_learning_rate_is_at_its_peak_after_half_an_epoch_or_a_tenth_of_the_training(epochs, progress):
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    assert loop._learning_rate(2.0, epochs, progress) == pytest.approx(2.0 * cosine)
+    assert loop._learning_rate(2.0, epochs / 4, progress / 4) < 0.4 * 2.0
