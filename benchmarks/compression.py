@@ -24,10 +24,9 @@ from goals import Goal, arguments, report
 from automl.candidate import Candidate, candidate_from_json, candidate_to_json
 from automl.commands.joining import Joined, join
 from automl.compression.pruning import nominal_structure
-from automl.evaluation import EvaluationContext, Teacher, prepare_controls
+from automl.evaluation import EvaluationContext, prepare_controls
 from automl.evaluation.controls import fastest_float_runtime
 from automl.evaluation.files import control_for, keep_file, nominal_file
-from automl.evaluation.lessons import soft_targets_on_demand
 from automl.evaluation.networks import unpruned_network
 from automl.evaluation.scoring import score_file
 from automl.evaluation.weights import Recipe, Trained, deployed_file, train_candidate
@@ -48,8 +47,8 @@ from search_spaces.user_model import queued_points
 
 RATIOS = (0.25, 0.5, 0.75)  # of the peers that prune
 SEARCHED = (0.5, 0.7, 0.8, 0.875)  # of ours
-TEACHER_SHARE, ROUND_SHARE = 0.3, 0.1  # of our seconds: before pruning, and for each recipe that is tried
-POINT, MARGIN = 0.01, 0.01  # of accuracy: what may be lost, and how much of it the last training may win back
+ROUND_SHARE = 0.08  # of our seconds: for each recipe that is tried before the chosen one is trained
+POINT, MARGIN = 0.01, 0.02  # of accuracy: what may be lost, and what speed is worth among the tried
 MANY = 1000  # epochs: the clock ends every training
 SPEED_GOAL = 1.5
 
@@ -154,10 +153,10 @@ def document(name: str, options: argparse.Namespace, seed: int) -> dict[str, Any
         },
         "target": {"name": "cpu", "channel_multiple": 8 if "Mobile" in name else 16, "runtimes": runtimes},
         **MODELS[name],
-        "pruning": {"ratios": sorted({0.0, *RATIOS, *SEARCHED})},
-        "quantization": {"pairs": ["w8a8"], "training": ["none", "qat"]},
+        "pruning": {"ratios": sorted({0.0, *RATIOS, *SEARCHED}), "schedules": ["one_shot", "at_start"]},
+        "quantization": {"pairs": ["w8a8"], "calibrations": ["min_max"]},
         "training": {"learning_rate": 3e-3, "epochs": 1, "batch_size": 64},
-        "distillation": {"alphas": [1.0, 0.5], "temperatures": [4.0]},
+        "distillation": {"alphas": [1.0]},
         "objectives": ["accuracy", "latency_ms"],
         "budget": {"trials": 1},
         "search": {"seed": seed},
@@ -174,14 +173,10 @@ def uncompressed(bench: Bench) -> Row:
     return bench.finished("uncompressed", content, candidate, trained.seconds, "as it is")
 
 
-def train_for(bench: Bench, candidate: Candidate, seconds: float, context: EvaluationContext | None = None) -> Trained:
-    """Return the candidate trained for so many seconds on all cores; taught where the context has a teacher."""
-    context = bench.context if context is None else context
-    data, soft = context.dataset, None
-    if context.teacher is not None and candidate.distillation.alpha < 1:
-        views = augmented_views(data.train.pixels, data.augmentation, context.seed)
-        soft = soft_targets_on_demand(context.teacher, views, context)
-    return train_candidate(candidate, Recipe(data.train, MANY, seconds, soft), context, context.threads)
+def train_for(bench: Bench, candidate: Candidate, seconds: float) -> Trained:
+    """Return the candidate trained for so many seconds on all cores."""
+    recipe = Recipe(bench.context.dataset.train, MANY, seconds, None)
+    return train_candidate(candidate, recipe, bench.context, bench.context.threads)
 
 
 def onnxruntime_int8(bench: Bench, plain: Row) -> Row:
@@ -303,42 +298,39 @@ def either_runtime(bench: Bench, row: Row) -> Iterator[Row]:
 
 
 def ours(bench: Bench, plain: Row) -> Row:
-    """Train, time untrained files of many recipes, halve the promising ones by validation, train on the best.
+    """Time untrained files of many recipes, train the fastest of each width a little, then the best on its own.
 
-    The seconds of every training count: the uncompressed network's that the recipes begin with, and those of the
-    recipes that were given up.
+    The seconds of every training count, those of recipes that were given up as well.
     """
-    taught, spent = taught_context(bench, TEACHER_SHARE * bench.seconds)
-    validation = bench.context.dataset.validation.take(np.arange(min(2000, len(bench.context.dataset.validation))))
-    floor, tried = plain.validation - POINT - MARGIN, []
+    split, spent, tried = bench.context.dataset.validation, 0.0, []
+    validation = split.take(np.arange(min(2000, len(split))))
     for candidate in promising(bench):
-        quick = replace(candidate, quantization=replace(candidate.quantization, training="none")).canonical()
-        trained = train_for(bench, quick, ROUND_SHARE * bench.seconds, taught)
+        trained = train_for(bench, candidate, ROUND_SHARE * bench.seconds)
         spent += trained.seconds
-        artefact = keep_file(deployed_file(trained, quick, taught.dataset.train, taught), bench.context.runs)
+        content = deployed_file(trained, candidate, bench.context.dataset.train, bench.context)
+        artefact = keep_file(content, bench.context.runs)
         path = bench.context.runs / artefact.path
-        accuracy = score_file(path, artefact.sha256, validation, taught, runtime=candidate.runtime)[0].value
+        accuracy = score_file(path, artefact.sha256, validation, bench.context, runtime=candidate.runtime)[0].value
         row = Row("tried", str(path), artefact.sha256, candidate.runtime, accuracy, 0.0, artefact.size_bytes, 0.0, "")
         note(f"{bench.name}: tried {describe(candidate)}: {100 * accuracy:.2f} % on validation")
         tried.append((accuracy, ratio_to(bench, row, plain)[0], candidate))
-    held = [one for one in tried if one[0] >= floor]
-    _, _, candidate = min(held, key=lambda one: one[1]) if held else max(tried, key=lambda one: one[0])
-    trained = train_for(bench, candidate, max(bench.seconds - spent, ROUND_SHARE * bench.seconds), taught)
-    content = deployed_file(trained, candidate, taught.dataset.train, taught)
+    floor = max(accuracy for accuracy, _, _ in tried) - MARGIN
+    _, _, candidate = min((one for one in tried if one[0] >= floor), key=lambda one: one[1])
+    trained = train_for(bench, candidate, bench.seconds - spent)
+    content = deployed_file(trained, candidate, bench.context.dataset.train, bench.context)
     what = f"{describe(candidate)}; of {len(tried)} tried"
     return bench.finished("ours, searched", content, candidate, spent + trained.seconds, what)
 
 
 def promising(bench: Bench) -> list[Candidate]:
     """Return the recipes whose untrained files are fastest, one for each share of the widths, the boldest first."""
-    plain = {"alpha": 0.5, "temperature": 4.0}
     found = []
     for ratio in SEARCHED:
         timed = []
-        for bits, training in (("w8a8", "qat"), ("w32a32", "none")):
+        for bits in ("w8a8", "w32a32"):
             for runtime in bench.joined.spec.target.runtimes:
                 more = {"runtime": runtime} if len(bench.joined.spec.target.runtimes) > 1 else {}
-                choices = {"prune_*": ratio, "bits_*": bits, "quantization_training": training, **plain, **more}
+                choices = {"prune_*": ratio, "bits_*": bits, "schedule": "at_start", **more}
                 candidate = bench.candidate(**choices)
                 artefact = keep_file(nominal_file(candidate, bench.context), bench.context.runs, "nominal")
                 path = bench.context.runs / artefact.path
@@ -349,20 +341,6 @@ def promising(bench: Bench) -> list[Candidate]:
                 timed.append((timing.control_ratio.value, candidate))
         found.append(min(timed, key=lambda one: one[0])[1])
     return found
-
-
-def taught_context(bench: Bench, seconds: float) -> tuple[EvaluationContext, float]:
-    """Return the context in which recipes begin with, and learn from, an uncompressed network; its training seconds."""
-    candidate, runs = bench.candidate(), bench.context.runs
-    trained = train_for(bench, candidate, seconds)
-    weights = Path("teacher") / "ours.npz"
-    (runs / weights).parent.mkdir(exist_ok=True)
-    np.savez(runs / weights, **{name: value.numpy() for name, value in trained.network.state_dict().items()})
-    artefact = keep_file(deployed_file(trained, candidate, bench.context.dataset.train, bench.context), runs)
-    teacher = Teacher(
-        artefact.sha256, artefact.path, weights.as_posix(), candidate, np.empty(0, np.float32), (), trained.seconds
-    )
-    return replace(bench.context, teacher=teacher, starts_from_teacher=True), trained.seconds
 
 
 def describe(candidate: Candidate) -> str:

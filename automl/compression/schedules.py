@@ -14,7 +14,7 @@ from automl.models.deployable import Deployable
 ONE_SHOT_AT = 0.4  # of the epochs are done
 FIRST_AT, LAST_AT = 0.2, 0.5  # where schedules of several steps begin and end: the second half heals
 STEPS: Mapping[str, int] = {"iterative": 4, "gradual": 10, "adaptive": 4}
-SCHEDULES = ("one_shot", *STEPS)
+SCHEDULES = ("one_shot", "at_start", *STEPS)
 FIRST_SHARE = 0.25  # of what is left to prune, where no drop was measured yet
 
 Widths = tuple[int, ...]
@@ -62,6 +62,8 @@ def pruning_steps(
     """Return the steps of the plan's schedule; the last one ends at the plan's widths and sparsity.
 
     - `one_shot`: a single step at 0.4 of the epochs.
+    - `at_start`: a single step before the first epoch: what counts is the structure, and every second trains the small
+      network (Liu et al., "Rethinking the Value of Network Pruning", 2019).
     - `iterative`: up to four equal steps between 0.2 and 0.5.
     - `gradual`: ten steps there along the cubic curve, of the widths and of the sparsity.
     - `adaptive`: the places of `iterative`; at each but the last one the widths are those that `next_step` says from
@@ -81,6 +83,8 @@ def pruning_steps(
     _check(plan, full_widths)
     if plan.schedule == "one_shot":
         return (PruningStep(ONE_SHOT_AT, plan.kept_widths, plan.sparsity),)
+    if plan.schedule == "at_start":
+        return (PruningStep(0.0, plan.kept_widths, plan.sparsity),)
     count = STEPS[plan.schedule]
     steps: list[PruningStep] = []
     for number in range(1, count + 1):

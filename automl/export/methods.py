@@ -20,6 +20,7 @@ CRITERIA: Mapping[str, str] = {
 }
 SCHEDULES: Mapping[str, str] = {
     "one_shot": "in one shot",
+    "at_start": "before any training",
     "iterative": "in steps (iterative)",
     "gradual": "gradually while training (cubic)",
     "adaptive": "in adaptive steps",

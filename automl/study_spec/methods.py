@@ -21,7 +21,7 @@ Criteria = Annotated[
     tuple[Literal["l1", "l2", "taylor", "sensitivity", "bn_scale", "geometric_median", "learned", "random"], ...],
     Different,
 ]
-Schedules = Annotated[tuple[Literal["one_shot", "iterative", "gradual", "adaptive"], ...], Different]
+Schedules = Annotated[tuple[Literal["one_shot", "at_start", "iterative", "gradual", "adaptive"], ...], Different]
 Patterns = Annotated[tuple[Literal["unstructured", "2:4"], ...], Different]
 WeightCodings = Annotated[tuple[Literal["uniform", "codebook", "power_of_two"], ...], Different]
 Scales = Annotated[tuple[Literal["channel", "tensor"], ...], Different]
