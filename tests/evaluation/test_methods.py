@@ -34,7 +34,8 @@ METHODS = {
         for criterion in ("taylor", "sensitivity", "bn_scale", "geometric_median", "learned", "random")
     },
     **{
-        schedule: (PRUNED, with_pruning(PRUNED, schedule=schedule)) for schedule in ("at_start", "iterative", "gradual", "adaptive")
+        schedule: (PRUNED, with_pruning(PRUNED, schedule=schedule))
+        for schedule in ("at_start", "iterative", "gradual", "adaptive")
     },
     "drop": (PLAIN, with_pruning(PLAIN, dropped=("normal.1_1", "reduction.1_1"))),
     "sparsity": (PLAIN, with_pruning(PLAIN, sparsity=0.8)),
