@@ -85,10 +85,10 @@ def file_figures(
     )
 
 
-def twin_latency(timing: Timing) -> tuple[Measurement, ...]:
-    """Return the twin's latency in the session that held both against each other."""
+def twin_latency(timing: Timing, twin: str | None) -> tuple[Measurement, ...]:
+    """Return the latency of the file `twin` (a SHA-256) in the session that held both against each other."""
     ratio = timing.twin_ratio
-    if ratio is None:
+    if ratio is None or twin is None:
         return ()
     latency = timing.latency_ms
     bounds = (latency / ratio.high, latency / ratio.low)
@@ -103,7 +103,7 @@ def twin_latency(timing: Timing) -> tuple[Measurement, ...]:
             *bounds,
             rounds,
             timing.device,
-            timing.artefact,
+            twin,
         ),
     )
 

@@ -187,7 +187,11 @@ def measured(
     stable = is_stable(timings)
     notes = () if stable else ("unstable: two timings of one network stay apart by more than 5 %",)
     return Measured(
-        measurements=(latency_measurement(deciding), *figures, *twin_latency(deciding)),
+        measurements=(
+            latency_measurement(deciding),
+            *figures,
+            *twin_latency(deciding, None if nominal.twin is None else nominal.twin.sha256),
+        ),
         artefact=artefact,
         gain=gain,
         timings=timings,

@@ -70,7 +70,7 @@ def open_session(path: Path, optimized: Path | None = None) -> Any:
         options.optimized_model_filepath = str(optimized)
     try:
         return onnxruntime.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
-    except _runtime_errors() as error:
+    except runtime_errors() as error:
         raise TargetError(f"{path} must be a file that ONNX Runtime can run, but it says: {error}") from error
 
 
@@ -81,7 +81,7 @@ def _source(path: Path) -> str | bytes:
     return read_model(path) if path.name.endswith(SUFFIX) else str(path)
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
     """Return what ONNX Runtime raises for a file that it cannot run; they share no base class."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -26,6 +26,8 @@ def test_evaluate_scores_the_very_file_it_keeps(context, digits):
     assert outcome.value("accuracy") > 0.3  # ten classes, six epochs on 320 images
     own = {one.artefact for one in outcome.measurements if not one.name.startswith("twin_")}
     assert own == {outcome.artefact.sha256}
+    twins = {one.artefact for one in outcome.measurements if one.name.startswith("twin_")}
+    assert twins == {twin.sha256 for _, _, twin in context.target.asked if twin is not None}
 
 
 def test_evaluate_times_the_untrained_file_then_the_trained_one(context, target):

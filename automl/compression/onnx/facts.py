@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from automl.compression.onnx.graph import GraphEditor, attribute
 from automl.compression.onnx.optimisation import parse_model, random_feeds
 from automl.compression.onnx.passes import known_shapes, run_once
+from automl.targets.onnxruntime_session import runtime_errors
 
 if TYPE_CHECKING:
     import onnx
@@ -125,7 +126,7 @@ def value_shapes(model: onnx.ModelProto) -> Shapes:
     shown.graph.output.extend(helper.make_empty_tensor_value_info(one) for one in missing if one not in graph_outputs)
     try:
         values = run_once(shown.SerializeToString(), random_feeds(model), missing)
-    except Exception:  # noqa: BLE001 what cannot be run is shown without the shapes that only a run tells
+    except runtime_errors():  # what cannot be run is shown without the shapes that only a run tells
         return shapes
     return {**shapes, **{name: tuple(value.shape) for name, value in zip(missing, values, strict=True)}}
 

@@ -20,6 +20,7 @@ from automl.compression.onnx.passes import (
     run_once,
 )
 from automl.errors import input_error
+from automl.targets.onnxruntime_session import runtime_errors
 
 if TYPE_CHECKING:
     import onnx
@@ -75,7 +76,7 @@ def optimisation_steps(content: bytes, passes: Mapping[str, Pass] = PASSES) -> I
     names = [value.name for value in model.graph.output]
     try:
         expected = run_once(content, feeds, names)
-    except Exception as error:
+    except runtime_errors() as error:
         raise input_error("the ONNX file", "one that ONNX Runtime can run", f"its error: {error}") from error
     for name, apply in passes.items():
         step, model = _stepped(name, apply, model, feeds, names, expected)

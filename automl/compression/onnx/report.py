@@ -15,6 +15,7 @@ from automl.compression.onnx.facts import GraphFacts, graph_facts
 from automl.compression.onnx.optimisation import Step, optimisation_steps
 from automl.errors import input_error
 from automl.outcome import Ratio
+from automl.targets.onnxruntime_session import runtime_errors
 from automl.targets.target import Contestant, Control, Target
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def runtime_graph(content: bytes, level: str) -> onnx.ModelProto:
         options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
         try:
             onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
+        except runtime_errors() as error:
             raise input_error("the ONNX file", "one that ONNX Runtime can run", f"its error: {error}") from error
         return onnx.load(options.optimized_model_filepath)
 
