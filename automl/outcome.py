@@ -180,6 +180,31 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class RungResult:
+    """What a candidate is worth below the top rung: the figures of its partly trained file. No outcome: it may go on.
+
+    `rung` counts from 0, the lowest. `measurements` have the names of a measured outcome's; the accuracy is that of the
+    partly trained file, the latency is final. `checkpoint` holds the weights from which the next rung goes on, None
+    where it begins anew.
+    """
+
+    rung: int
+    measurements: tuple[Measurement, ...]
+    timings: tuple[Timing, ...]
+    curve: tuple[Epoch, ...]
+    seconds: Mapping[str, float]
+    checkpoint: Artefact | None
+
+    def value(self, name: str) -> float:
+        """Return the value of the named measurement.
+
+        Raises:
+            KeyError: where there is no such measurement.
+        """
+        return {measurement.name: measurement.value for measurement in self.measurements}[name]
+
+
+@dataclass(frozen=True)
 class Failed:
     """A candidate that crashed, diverged, or killed its worker."""
 

@@ -12,19 +12,24 @@ from automl.evaluation.finalist import finish
 from automl.evaluation.ladder import evaluate
 from automl.evaluation.synthesis import synthetic_samples
 from automl.evaluation.teacher import train_assistant, train_teacher
-from automl.outcome import Measured, Outcome, Timing
+from automl.evaluation.rungs import Rung, evaluate_rung
+from automl.outcome import Measured, Outcome, RungResult, Timing
 
 
 @dataclass(frozen=True)
 class EvaluateTask:
-    """Evaluate a candidate."""
+    """Evaluate a candidate: whole, or from rung to rung, going on from the result of the rung below."""
 
     candidate: Candidate
     known: Timing | None
+    rung: Rung | None = None
+    since: RungResult | None = None
 
-    def __call__(self, context: EvaluationContext) -> Outcome:
-        """Return its outcome."""
-        return evaluate(self.candidate, context, self.known)
+    def __call__(self, context: EvaluationContext) -> Outcome | RungResult:
+        """Return its outcome, or its result at a rung below the top."""
+        if self.rung is None:
+            return evaluate(self.candidate, context, self.known)
+        return evaluate_rung(self.candidate, context, self.known, self.rung, self.since)
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,12 @@ from automl.study_spec.values import (
     WholeEntry,
 )
 
-INDECISIVE = ("name", "budget", "storage", "search.workers", "search.executor")  # may change when a study goes on
+INDECISIVE = (  # may change when a study goes on
+    "name", "budget", "storage", "search.workers", "search.executor", "search.ray", "search.timeout_seconds", "tracking",
+)  # fmt: skip
 LATER = (  # keys that a study's digest leaves out where they have their defaults: older studies do not know them
     "model", "pruning", "quantization", "target.runtimes", "distillation.methods", "distillation.unlabelled",
-    "distillation.data", "teacher.others", "teacher.assistant", "training.start", "data.length", "data.vocabulary",
+    "distillation.data", "teacher.others", "teacher.assistant", "training.start", "data.length", "data.vocabulary", "search.stopping",
 )  # fmt: skip
 
 
@@ -163,14 +165,58 @@ def _workers(value: object) -> int | str:
     raise ValueError("auto, or a whole number of at least 1")
 
 
-class SearchSpec(Part):
-    """How candidates are proposed and where they run; `enqueue` names known cells to begin with."""
+class StoppingSpec(Part):
+    """Which trials are ended early: successive halving keeps one of `eta` at each rung below the top.
 
-    method: Literal["nsga2", "tpe", "random", "sklearn_grid", "sklearn_random"] = "nsga2"
+    Each rung is `eta` times the one below it, in epochs or in training images.
+    """
+
+    method: Literal["none", "halving"] = "none"
+    eta: Annotated[Whole, Field(ge=2, le=10)] = 3
+    rungs: Annotated[Whole, Field(ge=2, le=6)] = 3
+    by: Literal["epochs", "data"] = "epochs"
+
+
+class RaySpec(Part):
+    """Which Ray cluster runs the workers, and what each one takes of it.
+
+    `address` is that of a cluster that runs (auto, HOST:PORT), None one of our own on this machine. `lane` names the
+    custom resource of the node whose device is timed, None the machine of the search.
+    """
+
+    address: str | None = None
+    cpus: Annotated[Real, Field(gt=0)] = 1.0
+    gpus: Annotated[Real, Field(ge=0)] = 0.0
+    lane: str | None = None
+
+
+class TrackingSpec(Part):
+    """Who else is told of a study: a port of Prometheus' metrics on loopback, folders of TensorBoard, MLflow, W&B."""
+
+    metrics_port: Annotated[Whole, Field(ge=0, le=65535)] | None = None
+    log: Path | None = None
+    tensorboard: Path | None = None
+    mlflow: Path | None = None
+    wandb: Path | None = None
+
+
+class SearchSpec(Part):
+    """How candidates are proposed and where they run; `enqueue` names known cells to begin with.
+
+    A trial that runs for longer than `timeout_seconds` is ended like one whose worker died.
+    """
+
+    method: Literal[
+        "nsga2", "tpe", "random", "sklearn_grid", "sklearn_random", "surrogate", "evolution", "gp", "reinforce",
+        "quasi_random",
+    ] = "nsga2"  # fmt: skip
     seed: Seed = 0
     population: Annotated[Whole, Field(ge=2)] = 12
     workers: Annotated[int | str, BeforeValidator(_workers)] = "auto"
-    executor: Literal["ray", "inline"] = "ray"
+    executor: Literal["ray", "inline", "tune"] = "ray"
+    timeout_seconds: Annotated[Real, Field(gt=0)] | None = None
+    stopping: StoppingSpec = StoppingSpec()
+    ray: RaySpec = RaySpec()
     enqueue: tuple[str | dict[str, int | float | str], ...] = ()
 
 
@@ -217,6 +263,7 @@ class StudySpec(Part):
     teacher: TeacherSpec = TeacherSpec()
     search: SearchSpec = SearchSpec()
     finalists: FinalistsSpec = FinalistsSpec()
+    tracking: TrackingSpec = TrackingSpec()
     storage: str | None = None
 
     @field_validator("teacher")
