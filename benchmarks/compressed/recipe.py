@@ -1,0 +1,66 @@
+"""Ours: recipes by the latency of their untrained files; of those trained a little the best is trained on its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from automl.candidate import Candidate
+from automl.evaluation.files import control_for, keep_file, nominal_file
+from automl.evaluation.scoring import score_file
+from automl.evaluation.weights import deployed_file
+from automl.targets import Contestant
+from compressed.bench import SEARCHED, Bench, Row, note, ratio_to, train_for, widths_of
+
+ROUND_SHARE = 0.06  # of our seconds: for each recipe that is tried before the chosen one is trained
+MARGIN = 0.01  # of accuracy: what speed is worth among the tried
+
+
+def ours(bench: Bench, plain: Row) -> Row:
+    """Time untrained files of many recipes, train the fastest of each width a little, then the best on its own.
+
+    The seconds of every training count, those of recipes that were given up as well.
+    """
+    split, spent, tried = bench.context.dataset.validation, 0.0, []
+    validation = split.take(np.arange(min(2000, len(split))))
+    for candidate in promising(bench):
+        trained = train_for(bench, candidate, ROUND_SHARE * bench.seconds)
+        spent += trained.seconds
+        content = deployed_file(trained, candidate, bench.context.dataset.train, bench.context)
+        artefact = keep_file(content, bench.context.runs)
+        path = bench.context.runs / artefact.path
+        accuracy = score_file(path, artefact.sha256, validation, bench.context, runtime=candidate.runtime)[0].value
+        row = Row("tried", str(path), artefact.sha256, candidate.runtime, accuracy, 0.0, artefact.size_bytes, 0.0, "")
+        note(f"{bench.name}: tried {describe(candidate)}: {100 * accuracy:.2f} % on validation")
+        tried.append((accuracy, ratio_to(bench, row, plain)[0], candidate))
+    floor = max(accuracy for accuracy, _, _ in tried) - MARGIN
+    _, _, candidate = min((one for one in tried if one[0] >= floor), key=lambda one: one[1])
+    trained = train_for(bench, candidate, bench.seconds - spent)
+    content = deployed_file(trained, candidate, bench.context.dataset.train, bench.context)
+    what = f"{describe(candidate)}; of {len(tried)} tried"
+    return bench.finished("ours, searched", content, candidate, spent + trained.seconds, what)
+
+
+def promising(bench: Bench) -> list[Candidate]:
+    """Return the recipes whose untrained files are fastest, one for each share of the widths, the boldest first."""
+    found = []
+    for ratio in SEARCHED:
+        timed = []
+        for bits in ("w8a8", "w32a32"):
+            for runtime in bench.joined.spec.target.runtimes:
+                more = {"runtime": runtime} if len(bench.joined.spec.target.runtimes) > 1 else {}
+                choices = {"prune_*": ratio, "bits_*": bits, "schedule": "at_start", **more}
+                candidate = bench.candidate(**choices)
+                artefact = keep_file(nominal_file(candidate, bench.context), bench.context.runs, "nominal")
+                path = bench.context.runs / artefact.path
+                subject = Contestant(path, artefact.sha256, artefact.sha256[:16], candidate.runtime)
+                timing = bench.context.target.compare(
+                    subject, control_for(bench.candidate(), bench.context), None, "untrained"
+                )
+                timed.append((timing.control_ratio.value, candidate))
+        found.append(min(timed, key=lambda one: one[0])[1])
+    return found
+
+
+def describe(candidate: Candidate) -> str:
+    bits = "/".join(f"w{w}a{a}" for w, a in dict.fromkeys(candidate.quantization.pairs()))
+    return f"{widths_of(candidate)} {bits} {candidate.quantization.training} {candidate.runtime}"
