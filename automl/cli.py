@@ -10,6 +10,7 @@ import typer
 
 from automl.commands import (
     bundles,
+    cluster,
     compressing,
     exits,
     looking,
@@ -39,6 +40,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("dashboard", upkeep.dashboard),
     ("clean", upkeep.clean),
     ("doctor", upkeep.doctor),
+    ("cluster", cluster.cluster),
     ("space", spaces.space),
 )
 BASELINES: tuple[tuple[str, Callable[..., Any]], ...] = (("grid", searching.grid), ("random", searching.random))

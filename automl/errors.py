@@ -55,5 +55,9 @@ class StorageError(AutomlError):
     """The database cannot be used; the message names it (without its password) and says what to do."""
 
 
+class UnavailableError(StorageError):
+    """The database cannot be used for the moment: gone, locked, full. The same call may work in a while."""
+
+
 class LeaseError(AutomlError):
     """Another live driver holds the study; the message names it."""

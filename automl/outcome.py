@@ -217,6 +217,11 @@ Outcome = Measured | Infeasible | Stopped | Failed
 STATES: Mapping[type, str] = {Measured: "measured", Infeasible: "infeasible", Stopped: "stopped", Failed: "failed"}
 
 
+def whole_seconds(seconds: Mapping[str, float]) -> float:
+    """Return the sum of an evaluation's seconds by stage; `training_core` is a part of the stage `train`."""
+    return sum(value for stage, value in seconds.items() if stage != "training_core")
+
+
 def state_of(outcome: Outcome) -> str:
     """Return the outcome's state as one word."""
     return STATES[type(outcome)]

@@ -53,12 +53,10 @@ def front_mask(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     if table.size == 0:
         return mask
     order = np.lexsort((np.arange(len(table)), *table.T[::-1]))  # what dominates a point comes before it
-    front = np.empty((0, table.shape[1]))
-    for index in order:
-        point = table[index]
-        if np.all(np.isfinite(point)) and not np.any(np.all(front <= point, axis=1)):
-            mask[index] = True
-            front = np.vstack([front, point])
+    left = order[np.all(np.isfinite(table[order]), axis=1)]
+    while left.size:
+        mask[left[0]] = True
+        left = left[np.any(table[left] < table[left[0]], axis=1)]
     return mask
 
 

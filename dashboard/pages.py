@@ -11,12 +11,12 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from automl.storage import Store
 from automl.views.document import PLOT_CONFIG
-from automl.views.facts import StudyFacts
+from automl.views.facts import StudyFacts, study_facts
 from automl.views.figures import front_figure, history_figure, untitled
 from automl.views.glyph import BITS_WORDS, bits_key
 from automl.views.rows import Cell, counts_words, front_heads, front_rows, headline, tiles
 from automl.views.style_sheet import STYLE_SHEET
-from dashboard.queries import View, read_view, study_names
+from dashboard.queries import Pulse, read_pulse, study_names
 
 EVERY_MS = 2000
 REST = 10  # times as long as an answer took: an open page costs a search a tenth of a core at most
@@ -96,20 +96,20 @@ def _redraw(store: Store, chosen: str | None, search: str | None, revision: str 
     name = _chosen(names, chosen, search)
     if name is None:
         return (names, no_update, no_update, EMPTY, *[no_update] * 4)
-    view = read_view(store, name)
-    if view.revision == revision:
+    pulse = read_pulse(store, name)
+    if pulse.revision == revision:
         return (names, *[no_update] * 7)
-    facts = view.facts
+    facts = study_facts(store, name)  # read after the pulse: what comes in between is drawn, and once more next time
     return (
-        names, name, view.revision, _headline(view), _tiles(facts), untitled(front_figure(facts)),
+        names, name, pulse.revision, _headline(facts, pulse), _tiles(facts), untitled(front_figure(facts)),
         _table(facts) if facts.front else [], untitled(history_figure(facts)),
     )  # fmt: skip
 
 
-def _headline(view: View) -> list[Any]:
-    words = headline(view.facts).replace("not finished", "running now" if view.running else "not finished")
-    dot = [html.Span(className="live")] if view.running else []
-    return [*dot, counts_words(view.facts), html.Br(), words]
+def _headline(facts: StudyFacts, pulse: Pulse) -> list[Any]:
+    words = headline(facts).replace("not finished", "running now" if pulse.running else "not finished")
+    dot = [html.Span(className="live")] if pulse.running else []
+    return [*dot, counts_words(facts), html.Br(), words]
 
 
 def _tiles(facts: StudyFacts) -> list[html.Div]:

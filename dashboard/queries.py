@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from automl.errors import input_error
 from automl.storage import Store
-from automl.views.facts import StudyFacts, study_facts
 
 
 @dataclass(frozen=True)
-class View:
-    """A study as it is now. `revision` differs whenever something worth drawing anew has changed."""
+class Pulse:
+    """How a study is at the moment. `revision` differs whenever something worth drawing anew has changed."""
 
-    facts: StudyFacts
     running: bool
     revision: str
 
@@ -22,14 +21,14 @@ def study_names(store: Store) -> list[str]:
     return [study.name for study in reversed(store.studies())]
 
 
-def read_view(store: Store, name: str) -> View:
-    """Return the study `name` as it is now.
+def read_pulse(store: Store, name: str) -> Pulse:
+    """Return how the study `name` is now; costs the same however long the study is.
 
     Raises:
         InputError: where there is no such study.
     """
-    facts = study_facts(store, name)
     study = store.find_study(name)
-    running = study is not None and store.is_leased(study.id) is not None
-    counts = sorted(facts.counts.items())
-    return View(facts, running, f"{name} {counts} {len(facts.points)} {facts.finished_at} {running}")
+    if study is None:
+        raise input_error("the study", "in the storage", repr(name))
+    running = store.is_leased(study.id) is not None
+    return Pulse(running, f"{name} {store.pulse(study.id)} {study.finished_at} {running}")

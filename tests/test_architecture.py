@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("automl", "search_spaces", "dashboard")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("automl.errors", "automl.candidate", "automl.outcome"),
-    ("automl.space", "automl.pareto", "automl.combinations", "search_spaces"),
+    ("automl.space", "automl.pareto", "automl.combinations", "automl.plugins", "search_spaces"),
     ("automl.data", "automl.models", "automl.training", "automl.compression", "automl.targets"),
     ("automl.study_spec", "automl.evaluation"),
-    ("automl.storage", "automl.search"),
+    ("automl.storage", "automl.search", "automl.tracking"),
     ("automl.views", "automl.export"),
     ("automl.estimator", "automl.cli", "automl.commands", "automl.__main__", "dashboard"),
 )
@@ -34,6 +34,10 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "typer": COMMAND_LINE,
     "rich": COMMAND_LINE,
     "search_spaces": ("search_spaces", "dashboard", *COMMAND_LINE),
+    "prometheus_client": ("automl.tracking",),
+    "tensorboard": ("automl.tracking.tensorboard_",),
+    "mlflow": ("automl.tracking.mlflow_",),
+    "wandb": ("automl.tracking.wandb_",),
 }
 HEAVY = (
     "optuna",
@@ -52,8 +56,16 @@ HEAVY = (
     "tokenizers",
     "torch_pruning",
     "nncf",
+    "prometheus_client",
+    "tensorboard",
+    "mlflow",
+    "wandb",
 )
-READERS_OF_THE_ENVIRONMENT = (*COMMAND_LINE, "automl.search.ray_")  # Ray is configured through its environment only
+READERS_OF_THE_ENVIRONMENT = (  # Ray, and what loggers report, are configured through the environment only
+    *COMMAND_LINE,
+    "automl.search.ray_",
+    "automl.tracking.privacy",
+)
 
 Imports = Mapping[str, set[str]]  # module -> the modules that it names, lazily or not
 

@@ -297,3 +297,80 @@ def test_spec_refuses_what_no_method_can_be(key: str, value: object, message: st
 def test_spec_refuses_size_methods_where_size_is_no_objective() -> None:
     with pytest.raises(InputError, match="change the size only"):
         load_study_spec("digits", {"pruning.sparsities": [0.0, 0.5], "objectives": ["accuracy", "latency_ms"]})
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.5:6379", "head.cluster-a.example:6379", "[fd00::5]:6379"])
+def test_ray_address_is_auto_or_a_host_and_a_port(address: str) -> None:
+    assert load_study_spec("digits", {"search.ray.address": address}).search.ray.address == address
+
+
+@pytest.mark.parametrize(
+    "address", ["", "head", "head:", ":6379", "head:0", "head:65536", "head:port", "ray://head:10001", "a b:1", "-a:1"]
+)
+def test_ray_address_refuses_anything_else(address: str) -> None:
+    message = "search.ray.address must be auto, or HOST:PORT such as 10.0.0.5:6379, the port from 1 to 65535, but got"
+    with pytest.raises(InputError, match=message):
+        load_study_spec("digits", {"search.ray.address": address})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"search.executor": "inline", "search.ray.address": "auto"},
+            "search must be without ray.address where executor",
+        ),
+        ({"search.ray.lane": "board"}, "search.ray must be with an address where it has a lane"),
+        ({"search.ray.gpus": 1.5}, "search.ray.gpus must be a share of one GPU, or whole GPUs"),
+        ({"search.ray.cpus": 0}, "search.ray.cpus must be greater than 0"),
+        ({"search.executor": "dask"}, "search.executor must be 'ray', 'inline' or 'tune', but got 'dask'"),
+    ],
+)
+def test_search_refuses_what_cannot_run(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_study_spec("digits", overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"search.executor": "inline", "search.stopping.method": "halving"},
+        {"search.executor": "tune", "search.ray.address": "auto", "search.ray.lane": "board"},
+        {"search.ray.gpus": 0.25, "target.name": "cpu"},
+        {"search.ray.gpus": 2},
+    ],
+)
+def test_search_accepts_what_can_run(overrides: dict[str, Any]) -> None:
+    assert load_study_spec("digits", overrides).name == "digits"
+
+
+def test_override_to_run_inline_leaves_the_cluster_of_the_file(tmp_path: Path) -> None:
+    text = (
+        "name: a\ndata: {source: digits}\nbudget: {trials: 1}\nsearch: {ray: {address: auto, lane: board, cpus: 2}}\n"
+    )
+    ray = load_study_spec(written(tmp_path, text), {"search.executor": "inline"}).search.ray
+    assert (ray.address, ray.lane, ray.cpus) == (None, None, 2.0)
+
+
+DIGESTS = {  # a recorded study goes on under its digest only: none of these may change
+    "banking77": "32fa35342447ffa4",
+    "cifar10_distil": "dcc57a662c3e1f51",
+    "digits": "63ac2c1e4f2c9852",
+    "fashion_mnist": "eed005fc7278ebbb",
+    "folder": "3ba64ba92c87a230",
+    "mobilenet_v2": "bd606dfd21e35c3f",
+    "resnet18": "00f860b243122885",
+    "resnet50": "757da5f65ba4d44b",
+}
+
+
+@pytest.mark.parametrize("name", sorted(DIGESTS))
+def test_digest_of_a_shipped_study_stays_what_it_was(name: str) -> None:
+    assert load_study_spec(name, {}).digest() == DIGESTS[name]
+
+
+def test_space_may_be_named_alone() -> None:
+    spec = parse_study_spec({**SMALLEST, "space": "my_package.spaces:SPACE"}, "a.yaml")
+    assert spec.space.name == "my_package.spaces:SPACE"
+    assert spec.foreign_parts() == (("automl.spaces", "my_package.spaces:SPACE"),)
+    assert parse_study_spec(spec.to_json(), "record") == spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,19 +45,70 @@ def join(spec: StudySpec) -> Joined:
     """Return the study with its target and space.
 
     Raises:
-        InputError: where the target is unknown or absent, or the space does not suit it.
+        InputError: where a plugin cannot be used, the target is unknown or absent, or the space does not suit it.
     """
     from search_spaces.joint import space_from_spec
     from search_spaces.user_model import user_space_from_spec
 
+    _check_parts(spec)
     _check_teaching(spec)
     target = open_study_target(spec)
     facts = _target_facts(target, spec)
     formats = sorted({(weight, activation) for _, weight, activation in facts.formats})
+    if has_foreign_space(spec):
+        return Joined(spec, target, _foreign_space(spec, formats, facts))
     if spec.model is None:
         return Joined(spec, target, space_from_spec(spec.to_json(), formats, facts))
     model, multiples = _describe_model(spec)
     return Joined(spec, target, user_space_from_spec(spec.to_json(), model, formats, facts, multiples))
+
+
+def has_foreign_space(spec: StudySpec) -> bool:
+    """Tell whether the study's space is a user's own."""
+    from search_spaces.joint import SPACES
+
+    return spec.space.name not in SPACES
+
+
+def _check_parts(spec: StudySpec) -> None:
+    """Load every part that is not ours, so that what is wrong with one is said before anything runs.
+
+    Raises:
+        InputError: naming the first that cannot be used.
+    """
+    from automl import plugins
+    from automl.study_spec import OURS
+
+    for group, name in spec.foreign_parts():
+        if group not in (plugins.SPACES, plugins.TARGETS):  # what makes those is loaded where they are made
+            plugins.load(group, name, OURS[group])
+
+
+def _foreign_space(spec: StudySpec, formats: Sequence[tuple[int, int]], facts: TargetFacts) -> SearchSpace:
+    """Return the space that a user brings.
+
+    Raises:
+        InputError: where it cannot be found, made or built, or the study asks for what it does not have.
+    """
+    from automl import plugins
+    from automl.space import SearchSpace
+    from search_spaces.foreign import foreign_space, has_cells
+    from search_spaces.joint import SPACES
+
+    name = spec.space.name
+    if spec.model is not None:
+        raise input_error(
+            "space.name", f"left out where there is a model, whose space is its own, or {SPACES[0]}", name
+        )
+    is_place = plugins.is_place(name)
+    known = (*SPACES, "package.module:SPACE")
+    part = plugins.load_place(plugins.SPACES, name) if is_place else plugins.load(plugins.SPACES, name, known)
+    document = spec.to_json()
+    made = part if isinstance(part, SearchSpace) else plugins.ask(part, f"space {name}", document, formats, facts)
+    space = foreign_space(made, document, facts)
+    if spec.teacher.assistant and not has_cells(space):
+        raise input_error("teacher.assistant", "false where the space has no dimensions width and cells", "true")
+    return space
 
 
 def _target_facts(target: Target, spec: StudySpec) -> TargetFacts:
@@ -126,23 +177,40 @@ def open_study_target(spec: StudySpec) -> Target:
     """
     from automl.targets import open_target
 
+    if spec.search.ray.lane is not None:
+        return _open_lane(spec, spec.search.ray.lane)
     return open_target(
         spec.target.name, batch=spec.target.batch, channel_multiple=spec.target.channel_multiple,
         runtimes=spec.target.runtimes,
     )  # fmt: skip
 
 
+def _open_lane(spec: StudySpec, lane: str) -> Target:
+    """Return the target of the node with the study's lane."""
+    from automl.search.ray_lane import Opening, open_lane
+    from automl.search.study_context import pool_plan
+
+    part = spec.target
+    opening = Opening(part.name, part.batch, part.channel_multiple, part.runtimes)
+    return open_lane(pool_plan(spec), lane, opening)
+
+
 def enqueued(joined: Joined) -> tuple[Point, ...]:
     """Return the points that the study evaluates before it asks its sampler."""
+    from search_spaces.foreign import foreign_points
     from search_spaces.joint import enqueued_points
     from search_spaces.user_model import queued_points
 
     entries = joined.spec.search.enqueue
+    if has_foreign_space(joined.spec):
+        return foreign_points(joined.space, entries)
     return enqueued_points(joined.space, entries) if joined.spec.model is None else queued_points(joined.space, entries)
 
 
 def named_cells(joined: Joined) -> tuple[Point, ...]:
     """Return the points of the known cells that lie in the space: the cells of the declared grid.
+
+    A user's own space without the dimensions of our cells has none: its grid draws some.
 
     Raises:
         InputError: where none does.
@@ -156,7 +224,7 @@ def named_cells(joined: Joined) -> tuple[Point, ...]:
             found.append(enqueue_point(joined.space, name))
         except InputError as error:
             faults.extend(error.faults)
-    if not found:
+    if not found and not has_foreign_space(joined.spec):
         raise InputError(faults)
     return tuple(found)
 

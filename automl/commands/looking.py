@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +45,7 @@ def trial(
         record = pick_study(store, study)
         found = store.trial(record.id, number)
         if found is None:
-            count = len(store.trials(record.id))
+            count = len(store.points(record.id, ()))
             raise input_error("the trial's number", f"below {count}, the trials of {record.name}", number)
     if as_json:
         print_json({"study": record.name, **to_plain(found)})
@@ -76,10 +77,9 @@ def front(
 
 def _status(store: Store, study: StudyRecord) -> dict[str, Any]:
     from automl.search.front import study_front
-    from automl.search.record_view import tally
 
-    trials = store.trials(study.id)
-    counts = [tally(trial) for trial in trials]
+    trials = store.points(study.id, study.objectives)
+    counts = Counter(trial.state if trial.reused_from is None else "reused" for trial in trials)
     holder = store.is_leased(study.id)
     state = "finished" if study.finished_at is not None else "interrupted"
     words = ("measured", "infeasible", "reused", "failed", "stopped", "open")
@@ -88,7 +88,7 @@ def _status(store: Store, study: StudyRecord) -> dict[str, Any]:
         "state": state if holder is None else f"running (process {holder.pid} on {holder.host})",
         "created_at": study.created_at,
         "trials": len(trials),
-        **{word: counts.count(word) for word in words},
+        **{word: counts[word] for word in words},
         "front": len(study_front(trials, study.objectives)),
         "finalists": sum(finalist.role == "finalist" for finalist in store.finalists(study.id)),
         "seconds": store.total_seconds(study.id),

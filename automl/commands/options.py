@@ -27,4 +27,8 @@ Seconds = Annotated[float | None, typer.Option("--seconds", help="Seconds of sea
 Trials = Annotated[int | None, typer.Option("--trials", help="Number of trials, in place of the study's budget.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Worker processes; by default one a core.")]
 ExecutorName = Annotated[str | None, typer.Option("--executor", help="inline or ray.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", help="Run the workers on the Ray cluster that runs there: auto, or HOST:PORT."),
+]
 Name = Annotated[str | None, typer.Option("--name", help="What the study is called, in place of its file's name.")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from automl.commands.joining import Joined, enqueued, join
+from automl.commands.joining import Joined, enqueued, has_foreign_space, join
 from automl.errors import Fault, InputError, input_error
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _entry(joined: Joined, choices: Mapping[str, Choice]) -> dict[str, Choice] |
     said = {key: value for key, value in choices.items() if key not in SETTINGS or key in known}
     if not choices or (not said and joined.space.size() == 1):
         return None
-    cells = {} if joined.spec.model is not None else {GENOTYPE: DEFAULT_CELLS}
+    cells = {GENOTYPE: DEFAULT_CELLS} if _has_our_cells(joined) else {}
     return {**cells, **said}
 
 
@@ -172,8 +172,13 @@ def _only_point(joined: Joined) -> Recipe:
 def _known_keys(joined: Joined) -> tuple[str, ...]:
     from search_spaces.compression import SETTINGS
 
-    cells = () if joined.spec.model is not None else (GENOTYPE,)
+    cells = (GENOTYPE,) if _has_our_cells(joined) else ()
     return (*cells, *joined.space.names(), *(name for name in SETTINGS if name not in joined.space.names()))
+
+
+def _has_our_cells(joined: Joined) -> bool:
+    """Tell whether named cells mean something: not to a user's own model, nor to a space of a plugin."""
+    return joined.spec.model is None and not has_foreign_space(joined.spec)
 
 
 def _choice_faults(joined: Joined, key: str, value: Choice, known: Sequence[str]) -> list[Fault]:

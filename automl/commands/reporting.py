@@ -77,6 +77,7 @@ def make_report(store: Store, study: StudyRecord, joined: Joined, folder: Path, 
         InputError: where the trial was not measured.
     """
     from automl.study_spec import shipped_studies
+    from automl.views.curves import curve_facts
     from automl.views.facts import study_facts
     from automl.views.importance import importances
     from automl.views.report_facts import Report, measured_subjects, trained_twin
@@ -96,6 +97,7 @@ def make_report(store: Store, study: StudyRecord, joined: Joined, folder: Path, 
         sensitivity=read_sensitivity(folder),
         sensitivity_command=f"automl sensitivity {spec_name}",
         difference=_difference(model, twin, joined, folder),
+        curves=curve_facts(trials, store.rungs(study.id, with_samples=True)),
     )
 
 
@@ -173,6 +175,8 @@ def _spec(study: StudyRecord, data: Path | None, executor: str | None) -> StudyS
         document["data"]["path"] = str(data.resolve())
     if executor is not None:
         document["search"]["executor"] = executor
+    if executor == "inline":
+        document["search"]["ray"] |= {"address": None, "lane": None}
     return parse_study_spec(document, f"study {study.name}")
 
 

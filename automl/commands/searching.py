@@ -43,6 +43,7 @@ def search(
     trials: options.Trials = None,
     workers: options.Workers = None,
     executor: options.ExecutorName = None,
+    ray_address: options.RayAddress = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -52,6 +53,7 @@ def search(
         "name": name,
         "search.method": method,
         "search.seed": seed,
+        "search.ray.address": ray_address,
         **_budget(seconds, trials, workers, executor),
     }
     joined = join(load_spec(spec, overrides))

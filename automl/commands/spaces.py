@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automl.commands import options
-from automl.commands.joining import join, load_spec
+from automl.commands.joining import has_foreign_space, join, load_spec
 from automl.commands.output import print_json, print_table, print_text, remark
 from automl.errors import input_error
 
@@ -64,15 +64,22 @@ def init(
 
 def space(spec: options.Spec, data: options.Data = None, as_json: options.Json = False) -> None:
     """Show the dimensions and the exact size of a study's space, its pruned shapes, and what the target can execute."""
-    from search_spaces.joint import describe_space
-
     joined = join(load_spec(spec, {"data.path": data}))
-    facts = describe_space(joined.space, joined.target.channel_multiple)
+    facts = _described(joined)
     formats = joined.target.formats()
     if as_json:
         print_json({**dataclasses.asdict(facts), "formats": formats, "target": joined.target.fingerprint})
         return
     _print_space(joined, facts, formats)
+
+
+def _described(joined: Joined) -> SpaceFacts:
+    """Return the facts of the study's space; what pruning makes of a user's own is known to that space alone."""
+    from search_spaces.joint import SpaceFacts, describe_space
+
+    if has_foreign_space(joined.spec):
+        return SpaceFacts(joined.space.name, joined.space.size(), joined.space.dimensions, ())
+    return describe_space(joined.space, joined.target.channel_multiple)
 
 
 def _draft(data: str, name: str | None, resize: int | None) -> StudySpec:
@@ -116,7 +123,7 @@ def _print_space(joined: Joined, facts: SpaceFacts, formats: tuple[Format, ...])
     shapes = [
         (one.width, one.stage, len(one.kept_widths), ", ".join(map(str, one.kept_widths))) for one in facts.shapes
     ]
-    if facts.shapes:  # a user's model has its own widths: `automl trial` and the report show them
+    if facts.shapes:  # a user's model and space have their own widths: `automl trial` and the report show them
         print_table("Distinct pruned shapes", ("start width", "stage", "shapes", "channels kept"), shapes)
         print_text(f"More than one shape for {facts.prunable_share():.0%} of the width-stage pairs.\n")
     table = [

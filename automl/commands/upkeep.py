@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,22 +76,31 @@ def doctor(no_probe: NoProbe = False, as_json: options.Json = False) -> None:
 
 
 def _unneeded(store: Store, study: StudyRecord, folder: Path) -> list[Path]:
-    """Return the artefacts of the study that nothing on its front, no finalist and no teacher refers to."""
+    """Return the files that nothing on the front, no finalist, no teacher and no trial under way refers to."""
     from automl.outcome import Measured
     from automl.search.front import study_front
 
-    front = study_front(store.trials(study.id), study.objectives)
+    trials = store.trials(study.id)
+    front = study_front(trials, study.objectives)
     paths = {trial.outcome.artefact.path for trial in front if isinstance(trial.outcome, Measured)}
     paths |= {finalist.outcome.artefact.path for finalist in store.finalists(study.id)}
     teacher = store.teacher(study.id)
     paths |= set() if teacher is None else {teacher.path}
+    open_numbers = {trial.number for trial in trials if trial.outcome is None}
+    checkpoints = [one.result.checkpoint for one in store.rungs(study.id) if one.trial in open_numbers]
+    paths |= {checkpoint.path for checkpoint in checkpoints if checkpoint is not None}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else []
     relative = [path.relative_to(folder) for path in files]
     return [
         path
         for path, name in zip(files, relative, strict=True)
-        if ".onnx" in path.suffixes and name.parts[0] not in KEPT_KINDS and name.as_posix() not in paths
+        if is_network(name) and name.parts[0] not in KEPT_KINDS and name.as_posix() not in paths
     ]
+
+
+def is_network(name: PurePath) -> bool:
+    """Tell whether a file of a run folder is a network: deployed, or the weights at a rung."""
+    return ".onnx" in name.suffixes or name.parts[0] == "checkpoints"
 
 
 def _facts(obstacles: Mapping[str, str | None]) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from automl import plugins
 from automl.compression.gates import BATCH, Evidence, by_channel, evaluating, gated_loss, mean_loss, open_gates
 from automl.compression.learned_gates import learned_importance
 from automl.models.deployable import Axis, Deployable
 
-__all__ = ["CRITERIA", "NEEDS_EVIDENCE", "Evidence", "channel_importance"]
+__all__ = ["CRITERIA", "NEEDS_EVIDENCE", "Evidence", "channel_importance", "needs_evidence"]
 
 SENSITIVITY_IMAGES = 64
 SENSITIVITY_BLOCKS = 8  # how many blocks of a group are measured at most
@@ -34,18 +35,23 @@ def channel_importance(
     Args:
         network: trained; left as it is.
         widths: channels that each group is going to keep; a learned mask is chosen for them.
-        criterion: one of `CRITERIA`.
-        evidence: what the criteria in `NEEDS_EVIDENCE` look at; `random` takes its seed (0 without).
+        criterion: one of `CRITERIA`, or a plugin's.
+        evidence: what the criteria that `needs_evidence` look at; `random` takes its seed (0 without).
 
     Raises:
+        InputError: where the plugin of that name cannot be used.
         ValueError: where the criterion is unknown, lacks its evidence, or finds nothing to score in a group.
     """
-    if criterion not in CRITERIA:
-        raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, but got {criterion!r}")
-    if criterion in NEEDS_EVIDENCE and (evidence is None or not len(evidence.labels)):
+    score = CRITERIA[criterion] if criterion in CRITERIA else _foreign(criterion)
+    if needs_evidence(criterion) and (evidence is None or not len(evidence.labels)):
         raise ValueError(f"criterion {criterion} must be given evidence (a sample of training data), but got none")
     with evaluating(network):
-        return CRITERIA[criterion](network, evidence, widths)
+        return score(network, evidence, widths)
+
+
+def needs_evidence(criterion: str) -> bool:
+    """Tell whether a criterion looks at data: those in `NEEDS_EVIDENCE`, and a plugin's, which may."""
+    return criterion in NEEDS_EVIDENCE or criterion not in CRITERIA
 
 
 def norm_importance(network: Deployable, order: int) -> Importance:
@@ -125,6 +131,27 @@ def random_importance(network: Deployable, seed: int) -> Importance:
     """Return seeded random scores: the control that every criterion has to beat."""
     generator = torch.Generator().manual_seed(seed)
     return {group: torch.rand(width, generator=generator) for group, width in network.group_widths().items()}
+
+
+def _foreign(criterion: str) -> Criterion:
+    """Return a plugin's criterion, its scores checked."""
+    known = plugins.names(plugins.CRITERIA, tuple(CRITERIA))
+    if criterion not in known:
+        raise ValueError(f"criterion must be one of {', '.join([*CRITERIA, *known])}, but got {criterion!r}")
+    score = plugins.load(plugins.CRITERIA, criterion, tuple(CRITERIA))
+
+    def checked(network: Deployable, evidence: Evidence | None, widths: Mapping[str, int]) -> Importance:
+        scores = dict(score(network, evidence, widths))
+        wrong = [group for group, width in network.group_widths().items() if not _scores(scores.get(group), width)]
+        if wrong:
+            raise ValueError(f"criterion {criterion} must give a finite score for each channel of {', '.join(wrong)}")
+        return scores
+
+    return checked
+
+
+def _scores(given: object, width: int) -> bool:
+    return isinstance(given, torch.Tensor) and given.shape == (width,) and bool(torch.isfinite(given).all())
 
 
 def _over_filters(network: Deployable, score: Callable[[torch.Tensor], torch.Tensor]) -> Importance:

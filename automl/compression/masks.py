@@ -75,6 +75,19 @@ def sparsify(network: Deployable, sparsity: float, pattern: str = "unstructured"
     return masks
 
 
+def masks_of_zeros(network: Deployable, pattern: str = "unstructured") -> Masks:
+    """Return the masks of a network that was sparsified before: what is zero stays zero.
+
+    Args:
+        network: with its weights, as after `sparsify` and any training under its masks.
+        pattern: the one that it was sparsified in.
+    """
+    weights = {name: value.detach() for name, value in network.named_parameters() if value.ndim > 1}
+    if pattern == "2:4":
+        weights = {name: value for name, value in weights.items() if value.shape[1] % GROUP == 0}
+    return Masks(network, {name: value != 0 for name, value in weights.items()})
+
+
 def _unstructured(weights: Mapping[str, torch.Tensor], sparsity: float) -> dict[str, torch.Tensor]:
     scores = torch.cat([_layer_adaptive_scores(value) for value in weights.values()])
     kept = torch.ones(len(scores), dtype=torch.bool)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from automl.candidate import PruningPlan, QuantizationPlan, UserModel
-from automl.compression.criteria import NEEDS_EVIDENCE, channel_importance
+from automl.compression.criteria import channel_importance, needs_evidence
 from automl.compression.pruning import nominal_structure
 from automl.compression.user_model import EXACT, OpenedModel, halved, open_source
 from automl.errors import Fault, InputError, input_error
@@ -99,7 +99,7 @@ def preflight(
         small = _pruned(network, model, max(ratios, default=0.0)).eval()
         log.result = f"{_parameters(small):,} parameters left"
     for criterion in criteria:
-        if model.groups and criterion not in NEEDS_EVIDENCE:
+        if model.groups and not needs_evidence(criterion):
             with log.step(f"rank channels by {criterion}"):
                 channel_importance(network, network.group_widths(), criterion, None)
     with log.step("hold against zeroed channels"):

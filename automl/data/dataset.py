@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from automl import plugins
 from automl.data.folder import read_folder
 from automl.data.images import Images, Split, listed
-from automl.data.npz import read_npz
+from automl.data.npz import array_faults, images_of, read_npz
 from automl.data.splits import image_keys, stratified_split, stratified_subset
 from automl.data.text import DEFAULT_LENGTH, DEFAULT_VOCABULARY, read_text
-from automl.errors import Fault, InputError, input_error
+from automl.errors import Fault, InputError
 
 __all__ = ["Dataset", "Split", "join_splits", "load_dataset"]
 
@@ -73,7 +74,7 @@ def load_dataset(
     """Return the data set, stratified and split by `seed`.
 
     Args:
-        source: "digits" (scikit-learn's, embedded), "npz", "folder" or "text".
+        source: "digits" (scikit-learn's, embedded), "npz", "folder", "text", or the name of a plugin.
         path: of the archive, folder or CSV file; None for digits.
         seed: decides the splits and, apart from them, the subsets.
         validation_share: of all images that are not given as a test set.
@@ -126,12 +127,22 @@ def join_splits(dataset: Dataset) -> Dataset:
 
 def _read(source: str, path: Path | None, resize: int | None) -> Images:
     if source not in SOURCES:
-        raise input_error("data.source", f"one of {', '.join(SOURCES)}", repr(source))
+        return _read_foreign(source, path, resize)
     if source == "digits":
         return _read_digits()
     if path is None:
         raise InputError([_no_path("an .npz file" if source == "npz" else "a folder of class folders")])
     return read_npz(path) if source == "npz" else read_folder(path, resize)
+
+
+def _read_foreign(source: str, path: Path | None, resize: int | None) -> Images:
+    """Return the images of a plugin, which gives arrays as an .npz archive holds them."""
+    where = f"data.source {source}"
+    arrays = plugins.ask(plugins.load(plugins.DATASETS, source, SOURCES), where, path, resize)
+    faults = array_faults(arrays, where)
+    if faults:
+        raise InputError(faults)
+    return images_of(arrays, source, where)
 
 
 def _no_path(kind: str) -> Fault:

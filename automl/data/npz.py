@@ -30,23 +30,47 @@ def read_npz(path: Path) -> Images:
         InputError: naming every fault: no such file, not an archive, keys missing, labels that do not match, pixels
             that are not integers from 0 to 255 or not finite, one class only.
     """
-    arrays = _load(path)
-    faults = [fault for key in _keys(arrays) for fault in _array_faults(str(path), key, arrays)]
+    return images_of(_load(path), path.stem, str(path))
+
+
+def images_of(arrays: Mapping[str, np.ndarray], name: str, where: str) -> Images:
+    """Return the images of arrays with the keys of an archive; `where` names them in faults.
+
+    Raises:
+        InputError: naming every fault.
+    """
+    faults = [fault for key in _keys(arrays) for fault in _array_faults(where, key, arrays)]
     if faults:
         raise InputError(faults)
-    classes = _classes(str(path), arrays)
+    classes = _classes(where, arrays)
     given = TEST_KEYS[0] in arrays
     images = Images(
-        name=path.stem,
+        name=name,
         pool=_split(arrays, KEYS, classes),
         test=_split(arrays, TEST_KEYS, classes) if given else None,
-        classes=tuple(str(name) for name in arrays.get("classes", classes)),
+        classes=tuple(str(label) for label in arrays.get("classes", classes)),
         names=[f"x_train[{index}]" for index in range(len(arrays["y_train"]))],
         pixel_max=PIXEL_MAX,
     )
-    _check_test(images, str(path))
-    check_images(images, str(path))
+    _check_test(images, where)
+    check_images(images, where)
     return images
+
+
+def array_faults(arrays: object, where: str) -> list[Fault]:
+    """Return what keeps a value from being arrays with the keys of an archive; what they hold is not looked at."""
+    if not isinstance(arrays, Mapping):
+        return [Fault(where, "a mapping of arrays with x_train and y_train", f"a {type(arrays).__name__}")]
+    missing = [key for key in KEYS if key not in arrays]
+    missing += [key for key in TEST_KEYS if key not in arrays and set(TEST_KEYS) & set(arrays)]
+    if missing:
+        got = f"no {', '.join(missing)} among {listed(list(arrays))}"
+        return [Fault(where, "arrays with x_train, y_train (and x_test, y_test)", got)]
+    return [
+        Fault(f"{where}: {key}", "a NumPy array", f"a {type(arrays[key]).__name__}")
+        for key in (*KEYS, *TEST_KEYS, "classes")
+        if key in arrays and not isinstance(arrays[key], np.ndarray)
+    ]
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from automl.models.packing import read_model
 from automl.outcome import Artefact, Measurement, Timing
 from automl.targets.lanes import training_slot
 from automl.targets.memory import peak_memory
+from automl.targets.target import RemoteTarget
 
 TWIN = "twin_"
 
@@ -64,8 +65,11 @@ def memory_figures(
     """Return the peak memory of loading the file and running it once; nothing where the target is a recording."""
     if context.target.kind != "measured":
         return ()
-    with training_slot(context.lane_folder):
-        peak = peak_memory(path, runtime)
+    if isinstance(context.target, RemoteTarget):
+        peak = context.target.peak_memory(path, runtime)
+    else:
+        with training_slot(context.lane_folder):
+            peak = peak_memory(path, runtime)
     if peak is None:
         return ()
     how = "rise of resident memory in a fresh process that loads and runs the file once"

@@ -17,10 +17,15 @@ from automl.targets.target import Contestant, Control, control_kind
 XZ, PLAIN_SUFFIX = b"\xfd7zXZ\x00", ".onnx"
 
 
-def keep_file(content: bytes, runs: Path, kind: str = "artefacts") -> Artefact:
-    """Write a file under its own hash and return where; an interrupted write leaves no file of that name."""
+def keep_file(content: bytes, runs: Path, kind: str = "artefacts", suffix: str | None = None) -> Artefact:
+    """Write a file under its own hash and return where; an interrupted write leaves no file of that name.
+
+    Without a `suffix` it is a network's file, packed or plain.
+    """
     sha256 = hashlib.sha256(content).hexdigest()
-    relative = Path(kind) / f"{sha256}{SUFFIX if content.startswith(XZ) else PLAIN_SUFFIX}"
+    if suffix is None:
+        suffix = SUFFIX if content.startswith(XZ) else PLAIN_SUFFIX
+    relative = Path(kind) / f"{sha256}{suffix}"
     path = runs / relative
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,14 @@ class Nominal:
     twin_costs: Callable[[], tuple[Measurement, ...]] = tuple
 
 
+@dataclass(frozen=True)
+class Footing:
+    """What stands before any training: the untrained files, and the timing that says whether training pays."""
+
+    nominal: Nominal
+    untrained: Timing
+
+
 def evaluate(candidate: Candidate, context: EvaluationContext, known: Timing | None = None) -> Outcome:
     """Return the outcome of a candidate: timed untrained, then trained, exported, scored and timed as that file.
 
@@ -66,35 +74,59 @@ def evaluate(candidate: Candidate, context: EvaluationContext, known: Timing | N
     """
     watch = Stopwatch()
     with tempfile.TemporaryDirectory(prefix="automl-") as folder:
-        try:
-            with watch.stage("build"):
-                nominal = nominal_files(candidate, context, Path(folder))
-        except InputError as error:  # what is to be dropped cannot be spared by these cells, for one
-            return Infeasible(f"it cannot be built: {error}", {}, (), (), dict(watch.seconds))
-        with watch.stage("time_untrained"):
-            untrained = known if known is not None else time_untrained(candidate, nominal, context)
-        over = violations(untrained, nominal.size_bytes, context.limits)
-        if over:
-            return _infeasible("before training", over, (untrained,), watch)
-        try:
-            with watch.stage("train"):
-                trained = train_candidate(candidate, search_recipe(candidate, context), context)
-            watch.seconds["training_core"] = trained.seconds
-        except DivergedError as error:
-            return Failed(str(error), "", watch.seconds)
-        with watch.stage("export"):
-            content = deployed_file(trained, candidate, context.dataset.train, context)
-            artefact = keep_file(content, context.runs)
-        with watch.stage("score"):
-            path, split = context.runs / artefact.path, context.dataset.validation
-            scores = score_file(path, artefact.sha256, split, context, runtime=candidate.runtime)
-        with watch.stage("time_trained"):
-            timings = time_trained(artefact, candidate, nominal, untrained, context)
-        with watch.stage("count"):
-            costs = (
-                *file_figures(trained.network, trained, artefact, candidate.runtime, context),
-                *nominal.twin_costs(),
-            )
+        footing = find_footing(candidate, context, known, Path(folder), watch)
+        if isinstance(footing, Infeasible):
+            return footing
+        trained = learn(lambda: train_candidate(candidate, search_recipe(candidate, context), context), watch)
+        if isinstance(trained, Failed):
+            return trained
+        return measure(candidate, trained, footing, context, watch)
+
+
+def find_footing(
+    candidate: Candidate, context: EvaluationContext, known: Timing | None, folder: Path, watch: Stopwatch
+) -> Footing | Infeasible:
+    """Build and time the untrained candidate; infeasible where it cannot be built or is over a limit."""
+    try:
+        with watch.stage("build"):
+            nominal = nominal_files(candidate, context, folder)
+    except InputError as error:  # what is to be dropped cannot be spared by these cells, for one
+        return Infeasible(f"it cannot be built: {error}", {}, (), (), dict(watch.seconds))
+    with watch.stage("time_untrained"):
+        untrained = known if known is not None else time_untrained(candidate, nominal, context)
+    over = violations(untrained, nominal.size_bytes, context.limits)
+    return _infeasible("before training", over, (untrained,), watch) if over else Footing(nominal, untrained)
+
+
+def learn(train: Callable[[], Trained], watch: Stopwatch) -> Trained | Failed:
+    """Return what `train` gives; failed, with the reason, where it diverges."""
+    try:
+        with watch.stage("train"):
+            trained = train()
+    except DivergedError as error:
+        return Failed(str(error), "", watch.seconds)
+    watch.seconds["training_core"] = trained.seconds
+    return trained
+
+
+def measure(
+    candidate: Candidate, trained: Trained, footing: Footing, context: EvaluationContext, watch: Stopwatch
+) -> Measured | Infeasible:
+    """Export the trained network; score, time and count that file, which may still be over a limit."""
+    nominal = footing.nominal
+    with watch.stage("export"):
+        content = deployed_file(trained, candidate, context.dataset.train, context)
+        artefact = keep_file(content, context.runs)
+    with watch.stage("score"):
+        path, split = context.runs / artefact.path, context.dataset.validation
+        scores = score_file(path, artefact.sha256, split, context, runtime=candidate.runtime)
+    with watch.stage("time_trained"):
+        timings = time_trained(artefact, candidate, nominal, footing.untrained, context)
+    with watch.stage("count"):
+        costs = (
+            *file_figures(trained.network, trained, artefact, candidate.runtime, context),
+            *nominal.twin_costs(),
+        )
     over = violations(timings[-1], artefact.size_bytes, context.limits)
     if over:
         return _infeasible("when its trained file was timed", over, timings, watch)

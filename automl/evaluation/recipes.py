@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from automl.candidate import Candidate
 from automl.data.images import Split
+from automl.data.splits import stratified_subset
 from automl.evaluation.context import EvaluationContext, Teacher
 from automl.evaluation.lessons import soft_targets_of, soft_targets_on_demand, stage_features_of
 from automl.evaluation.networks import nominal_network
@@ -24,6 +27,36 @@ def search_recipe(candidate: Candidate, context: EvaluationContext) -> Recipe:
 def final_recipe(candidate: Candidate, context: EvaluationContext) -> Recipe:
     """Return how a finalist is trained: on all training images, annealed within its seconds."""
     return _recipe(candidate, context, context.dataset.full_train, context.finalist_epochs, context.finalist_seconds)
+
+
+def smaller_recipe(recipe: Recipe, share: float, context: EvaluationContext) -> Recipe:
+    """Return the recipe on a share of its samples, the classes' shares kept; a smaller share's lie in a larger one's.
+
+    They are shown in the views of the whole, so that what a teacher says of these holds.
+
+    Args:
+        recipe: of a whole training.
+        share: above 0, at most 1; at least one sample of each class stays.
+        context: of the study.
+    """
+    if share >= 1:
+        return recipe
+    split, unlabelled, rng = recipe.split, recipe.unlabelled, np.random.default_rng([context.seed, 0x5BA3])
+    limit = max(round(share * len(split)), len(np.unique(split.labels)))
+    own = shown = stratified_subset(split.labels, limit, rng)
+    if unlabelled is not None:
+        order = np.random.default_rng([context.seed, 0x5BA4]).permutation(unlabelled.shape[1])
+        more = np.sort(order[: max(round(share * len(order)), 1)])
+        unlabelled, shown = unlabelled[:, more], np.concatenate([own, len(split) + more])
+    soft, stages = recipe.soft_targets, recipe.stage_features
+    return replace(
+        recipe,
+        split=split.take(own),
+        views=_views(split.pixels, context)[:, own],
+        unlabelled=unlabelled,
+        soft_targets=None if soft is None else lambda view, indices: soft(view, shown[indices]),
+        stage_features=None if stages is None else lambda view, indices: stages(view, shown[indices]),
+    )
 
 
 def _recipe(

@@ -10,9 +10,9 @@ from automl.candidate import Candidate
 from automl.evaluation.context import EvaluationContext, Teacher
 from automl.evaluation.finalist import finish
 from automl.evaluation.ladder import evaluate
+from automl.evaluation.rungs import Rung, evaluate_rung
 from automl.evaluation.synthesis import synthetic_samples
 from automl.evaluation.teacher import train_assistant, train_teacher
-from automl.evaluation.rungs import Rung, evaluate_rung
 from automl.outcome import Measured, Outcome, RungResult, Timing
 
 

@@ -12,7 +12,7 @@ import torch
 from automl.candidate import Candidate, PruningPlan
 from automl.compression.aware import AwareNetwork
 from automl.compression.criteria import Evidence
-from automl.compression.masks import Masks, sparsify
+from automl.compression.masks import Masks, masks_of_zeros, sparsify
 from automl.compression.pruning import prune_network
 from automl.compression.quantization import calibrate
 from automl.compression.replacement import replace_layers
@@ -43,7 +43,10 @@ EVIDENCE_IMAGES = 512
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long to train and on what: `seconds` ends the training by the clock, None by epochs alone."""
+    """How long to train and on what: `seconds` ends the training by the clock, None by epochs alone.
+
+    `views` are those of the split's samples, None makes them anew. `epochs_before` were trained already.
+    """
 
     split: Split
     epochs: int
@@ -51,6 +54,8 @@ class Recipe:
     soft_targets: SoftTargets | None
     stage_features: StageFeatures | None = None
     unlabelled: np.ndarray | None = None  # views x m x raw samples after those of the split, which the teacher answers
+    views: np.ndarray | None = None
+    epochs_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,30 @@ class Trained:
     peak_bytes: int
 
 
-def train_candidate(candidate: Candidate, recipe: Recipe, context: EvaluationContext, threads: int = 1) -> Trained:
+def train_candidate(
+    candidate: Candidate, recipe: Recipe, context: EvaluationContext, threads: int = 1,
+    begun: Deployable | None = None,
+) -> Trained:  # fmt: skip
     """Return the trained network with everything of its plan done to it but the writing of the file.
 
     The unpruned network is trained first; then the least important channels go, at once or in steps, layers are
     replaced, and training goes on along the same cosine, at its end in the arithmetic of the file where the plan says
     so. A network that comes trained is pruned at once. Waits for a free training core.
 
+    Args:
+        candidate: canonical.
+        recipe: of the training, or of the rest of it.
+        context: of the study.
+        threads: of the processor.
+        begun: the network at its final structure where a part of its training is done; it is trained on in place, along
+            a cosine of its own (Loshchilov and Hutter, "SGDR", 2017), what is zero in it staying zero.
+
     Raises:
         DivergedError: where the training leaves the finite numbers.
     """
-    views = augmented_views(recipe.split.pixels, context.dataset.augmentation, context.seed)
+    views = recipe.views
+    if views is None:
+        views = augmented_views(recipe.split.pixels, context.dataset.augmentation, context.seed)
     data = TrainingSet(views, recipe.split.labels, recipe.soft_targets, recipe.stage_features)
     if recipe.unlabelled is not None:
         data = with_unlabelled(data, recipe.unlabelled)
@@ -86,7 +104,7 @@ def train_candidate(candidate: Candidate, recipe: Recipe, context: EvaluationCon
         started = time.monotonic()
         with peak_resident() as peak:
             course = _Course(candidate, data, recipe, context, slot.give_way)
-            network, codes = course.run()
+            network, codes = course.run(begun)
         return Trained(network, codes, tuple(course.curve), time.monotonic() - started, peak())
 
 
@@ -104,14 +122,17 @@ class _Course:
         self.masks: Masks | None = None
         self.widths = candidate.genotype.stage_widths()
 
-    def run(self) -> tuple[Deployable, Codes | None]:
-        """Return the network and the codes that it learned."""
+    def run(self, begun: Deployable | None) -> tuple[Deployable, Codes | None]:
+        """Return the network and the codes that it learned, trained from nothing or from what was begun."""
         torch.manual_seed(self.seed)
-        network, is_trained = self._begin()
         is_aware = self.candidate.quantization.training != "none"
         end = 1 - AWARE_SHARE if is_aware else 1.0
-        if self.candidate.is_pruned():
-            network = self._prune_in_steps(network, is_trained, end)
+        if begun is not None:
+            network = self._go_on(begun)
+        else:
+            network, is_trained = self._begin()
+            if self.candidate.is_pruned():
+                network = self._prune_in_steps(network, is_trained, end)
         self._train(network, end, "pruned" if self.candidate.is_pruned() else "dense")
         return self._make_aware(network) if is_aware else (network, None)
 
@@ -123,6 +144,13 @@ class _Course:
             if same and teacher.weights is not None:
                 return kept_network(self.context.runs / teacher.weights, teacher.candidate, self.context), True
         return unpruned_network(self.candidate, self.context), has_given_weights(self.candidate, self.context)
+
+    def _go_on(self, network: Deployable) -> Deployable:
+        """Return a network that is at its final structure, with the masks that it was trained under."""
+        plan = self.candidate.pruning
+        if plan.sparsity > 0:
+            self.masks = masks_of_zeros(network, plan.pattern)
+        return network
 
     def _prune_in_steps(self, network: Deployable, is_trained: bool, end: float) -> Deployable:
         full = self.candidate.genotype.stage_widths()
@@ -164,7 +192,8 @@ class _Course:
         """Train on to the share `until` of the cosine; nothing happens where that is reached."""
         if until <= self.done:
             return
-        schedule = Schedule(self.recipe.epochs, self.done, until, self.recipe.seconds)
+        recipe = self.recipe
+        schedule = Schedule(recipe.epochs, self.done, until, recipe.seconds, recipe.epochs_before)
         masks = self.masks
         self.curve += train(
             network, self.data, self.candidate.training, self.candidate.distillation, schedule, phase=phase,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from automl.candidate import Candidate
@@ -14,6 +16,7 @@ from automl.storage import TrialRecord
 
 MAX_RUNS = 3  # of a task whose worker dies each time
 COLLECT_S = 1.0
+PATIENCE_S = 600.0  # of a pool that cannot run anything
 NEARLY = 0.025  # of accuracy: what validation can hardly tell from the best, and a user might give for speed
 
 
@@ -54,9 +57,11 @@ def run_all(
 ) -> None:
     """Run tasks to their end, as many at a time as there are workers; `done` hears of each end as it comes.
 
-    A task whose worker died runs at most three times. Its last death is handed to `done` like any other end.
+    A task whose worker died runs at most three times. Its last death is handed to `done` like any other end. One that
+    its machine or pool failed runs again, uncounted, unless that goes on for `PATIENCE_S`.
     """
     waiting, runs, under_way = list(tasks), dict.fromkeys(tasks, 0), 0
+    patient_until = math.inf
     while waiting or under_way:
         while waiting and under_way < executor.capacity:
             key = waiting.pop(0)
@@ -65,7 +70,14 @@ def run_all(
             executor.submit(key, tasks[key])
         for completion in executor.collect(COLLECT_S):
             under_way -= 1
-            if completion.worker_died and runs[completion.key] < MAX_RUNS:
+            again = completion.worker_died and runs[completion.key] < MAX_RUNS
+            if completion.withdrawn:
+                patient_until = min(patient_until, time.monotonic() + PATIENCE_S)
+                again = time.monotonic() < patient_until
+                runs[completion.key] -= 1
+            else:
+                patient_until = math.inf
+            if again:
                 waiting.append(completion.key)
             else:
                 done(completion.key, completion)

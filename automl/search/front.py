@@ -6,23 +6,28 @@ The driver, the pages, the command line and the export all ask here, so that the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from automl.errors import input_error
-from automl.outcome import OBJECTIVES, Kind, Measured
+from automl.outcome import OBJECTIVES, Gain, Measured
 from automl.pareto import Losses, as_losses, front_mask, knee, losses
+from automl.storage.records import PointRecord, TrialRecord
 
 if TYPE_CHECKING:
-    from automl.storage import TrialRecord
+    from automl.outcome import Measurement
+    from automl.storage import Store, StudyRecord
+    from automl.storage.records import PointValue
 
 Choice = Literal["accuracy", "latency", "knee"]
-KINDS: tuple[Kind, ...] = ("measured", "recorded", "predicted")  # the most trustworthy first
+UNSTABLE = "unstable latency"
+KINDS = ("measured", "recorded", "predicted")  # the most trustworthy first
+Trial = TypeVar("Trial", bound=TrialRecord | PointRecord)  # in whole, or only as far as a front needs it
 
 
-def study_front(trials: Sequence[TrialRecord], objective_names: Sequence[str]) -> list[TrialRecord]:
+def study_front(trials: Sequence[Trial], objective_names: Sequence[str]) -> list[Trial]:
     """Return the trials that no other admitted one dominates, in the order of their numbers.
 
     Of trials with equal values the first one stands there. See `admitted` for who may stand on a front.
@@ -32,41 +37,68 @@ def study_front(trials: Sequence[TrialRecord], objective_names: Sequence[str]) -
     return [trial for trial, on_front in zip(eligible, mask, strict=True) if on_front]
 
 
-def admitted(trials: Sequence[TrialRecord], objective_names: Sequence[str]) -> list[TrialRecord]:
+def recorded_front(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """Return the study's front, reading nothing but figures of the trials that do not stand there."""
+    light = store.points(study.id, sorted({*study.objectives, "latency_ms"}))
+    return store.trials(study.id, numbers=[trial.number for trial in study_front(light, study.objectives)])
+
+
+def admitted(trials: Sequence[Trial], objective_names: Sequence[str]) -> list[Trial]:
     """Return the trials that may stand on a front: measured, stable, paying, finite in every objective.
 
     Only figures of one kind are compared: where measured latencies exist, predicted ones stay off the front.
     """
     eligible = [trial for trial in trials if refusal(trial, objective_names) is None]
-    kind = next((kind for kind in KINDS if any(latency_kind(trial) == kind for trial in eligible)), None)
-    return [trial for trial in eligible if latency_kind(trial) in (kind, None)]
+    kinds = [latency_kind(trial) for trial in eligible]
+    kind = next((kind for kind in KINDS if kind in kinds), None)
+    return [trial for trial, own in zip(eligible, kinds, strict=True) if own in (kind, None)]
 
 
-def refusal(trial: TrialRecord, objective_names: Sequence[str]) -> str | None:
+def refusal(trial: TrialRecord | PointRecord, objective_names: Sequence[str]) -> str | None:
     """Return why the trial may not stand on a front, as a few words; None where it may."""
-    outcome = trial.outcome
-    if not isinstance(outcome, Measured):
+    if trial.state != "measured":
         return trial.state
-    if not outcome.gain.pays:
-        return outcome.gain.verdict
-    if not outcome.stable:
-        return "unstable latency"
-    values = {measurement.name: measurement.value for measurement in outcome.measurements}
-    missing = [name for name in objective_names if not math.isfinite(values.get(name, math.nan))]
+    gain, is_stable = _merits(trial)
+    if not gain.pays:
+        return gain.verdict
+    if not is_stable:
+        return UNSTABLE
+    figures = _figures(trial)
+    missing = [name for name in objective_names if name not in figures or not math.isfinite(figures[name].value)]
     return f"no {', '.join(missing)}" if missing else None
 
 
-def latency_kind(trial: TrialRecord) -> Kind | None:
+def latency_kind(trial: TrialRecord | PointRecord) -> str | None:
     """Return how the trial's latency came about; None where it has none."""
-    outcome = trial.outcome
-    measurements = outcome.measurements if isinstance(outcome, Measured) else ()
+    if isinstance(trial, PointRecord):
+        latency = trial.values.get("latency_ms") if trial.state == "measured" else None
+        return None if latency is None else latency.kind
+    measurements = trial.outcome.measurements if isinstance(trial.outcome, Measured) else ()
     return next((measurement.kind for measurement in measurements if measurement.name == "latency_ms"), None)
 
 
-def objective_losses(trials: Sequence[TrialRecord], objective_names: Sequence[str]) -> Losses:
+def objective_losses(trials: Sequence[Trial], objective_names: Sequence[str]) -> Losses:
     """Return the measured trials' losses as an `n x m` array in the order of `objective_names`."""
-    rows = [[_value(trial, name) for name in objective_names] for trial in trials]
+    figures = [_figures(trial) for trial in trials]
+    rows = [[known[name].value for name in objective_names] for known in figures]
     return losses(as_losses(rows, len(objective_names)), [OBJECTIVES[name] for name in objective_names])
+
+
+def _merits(trial: TrialRecord | PointRecord) -> tuple[Gain, bool]:
+    """Return whether a measured trial's compression pays, and whether its latency is stable."""
+    if isinstance(trial, PointRecord):
+        assert trial.verdict is not None and trial.stable is not None
+        return Gain(trial.verdict, None, None), trial.stable
+    assert isinstance(trial.outcome, Measured)
+    return trial.outcome.gain, trial.outcome.stable
+
+
+def _figures(trial: TrialRecord | PointRecord) -> Mapping[str, Measurement] | Mapping[str, PointValue]:
+    """Return a measured trial's figures by name."""
+    if isinstance(trial, PointRecord):
+        return trial.values
+    assert isinstance(trial.outcome, Measured), f"trial {trial.number} has no values"
+    return {measurement.name: measurement for measurement in trial.outcome.measurements}
 
 
 def choose(front: Sequence[TrialRecord], by: Choice, max_latency_ms: float | None = None) -> TrialRecord:

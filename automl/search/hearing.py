@@ -2,8 +2,9 @@
 
 Measured is complete. Infeasible is complete in the sampler's memory: with what was measured, the worst value where
 nothing was, and the limits that it violates. What may not stand on the front (it does not pay, or its latency is
-unstable) violates mildly, so that it ranks behind what may and before what is over a limit. Failed and stopped
-trials say nothing; open ones only where they are.
+unstable) violates mildly, so that it ranks behind what may and before what is over a limit. Failed trials say nothing;
+open ones only where they are. Where trials are ended early, one rung is heard: every trial that reached it, whatever
+became of it, says what it was worth there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from automl.outcome import OBJECTIVES, Infeasible, Measured
+from automl.outcome import OBJECTIVES, Infeasible, Measured, RungResult
 
 if TYPE_CHECKING:
     from automl.storage import TrialRecord
@@ -34,9 +35,18 @@ class Heard:
     constraints: Mapping[str, float]
 
 
-def hear(trials: Sequence[TrialRecord], objectives: Sequence[str], limits: Mapping[str, float]) -> list[Heard]:
-    """Return what is heard of those trials that have something to say, in their order."""
-    figures = {trial.number: _figures(trial) for trial in trials if _speaks(trial, objectives)}
+def hear(
+    trials: Sequence[TrialRecord],
+    objectives: Sequence[str],
+    limits: Mapping[str, float],
+    partial: Mapping[int, RungResult] | None = None,
+) -> list[Heard]:
+    """Return what is heard of those trials that have something to say, in their order.
+
+    `partial` holds the results of the one rung that is heard, by trial; None hears the outcomes.
+    """
+    found = {trial.number: _figures(trial, partial) for trial in trials}
+    figures = {number: known for number, known in found.items() if known is not None}
     worst = {
         name: _worst(name, [known[name] for known in figures.values() if name in known], limits) for name in objectives
     }
@@ -47,23 +57,27 @@ def hear(trials: Sequence[TrialRecord], objectives: Sequence[str], limits: Mappi
             _constraints(trial, figures[trial.number], limits),
         )
         for trial in trials
-        if trial.number in figures
+        if trial.number in figures and (is_infeasible(trial) or set(objectives) <= set(figures[trial.number]))
     ]
 
 
-def _speaks(trial: TrialRecord, objectives: Sequence[str]) -> bool:
+def is_infeasible(trial: TrialRecord) -> bool:
+    """Tell whether the trial was over a limit, which is heard whatever else was measured."""
+    return isinstance(trial.outcome, Infeasible)
+
+
+def _figures(trial: TrialRecord, partial: Mapping[int, RungResult] | None) -> dict[str, float] | None:
+    """Return the finite figures of the trial at the rung that is heard, None where it has nothing to say."""
+    source: Infeasible | Measured | RungResult | None
     if isinstance(trial.outcome, Infeasible):
-        return True
-    return isinstance(trial.outcome, Measured) and set(objectives) <= set(_figures(trial))
-
-
-def _figures(trial: TrialRecord) -> dict[str, float]:
-    assert isinstance(trial.outcome, Measured | Infeasible)
-    return {
-        measurement.name: measurement.value
-        for measurement in trial.outcome.measurements
-        if math.isfinite(measurement.value)
-    }
+        source = trial.outcome
+    elif partial is not None:
+        source = partial.get(trial.number)
+    else:
+        source = trial.outcome if isinstance(trial.outcome, Measured) else None
+    if source is None:
+        return None
+    return {each.name: each.value for each in source.measurements if math.isfinite(each.value)}
 
 
 def _worst(name: str, seen: Sequence[float], limits: Mapping[str, float]) -> float:

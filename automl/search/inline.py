@@ -38,6 +38,9 @@ class InlineExecutor:
         key, task = self._waiting.popleft()
         return [run_task(key, task, self._context)]
 
+    def end(self, key: str) -> None:
+        """Do nothing: a task of this process cannot be ended without it."""
+
     def close(self) -> None:
         """Forget what is queued."""
         self._waiting.clear()

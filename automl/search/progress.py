@@ -27,6 +27,9 @@ class Progress:
     front_size: int = 0
     best: Mapping[str, float] = field(default_factory=dict)
     seconds_left: float | None = None
+    saved_seconds: float = 0.0  # of evaluation, by answering duplicates from the record
+    running: int = 0
+    workers: int = 0
 
 
 def progress(ledger: Ledger, objectives: tuple[str, ...], phase: str, seconds_left: float | None) -> Progress:
@@ -50,4 +53,5 @@ def progress(ledger: Ledger, objectives: tuple[str, ...], phase: str, seconds_le
         front_size=len(front),
         best=best,
         seconds_left=seconds_left,
+        saved_seconds=ledger.saved_seconds(),
     )

@@ -1,120 +1,316 @@
-"""The executor on Ray: warm actors, one task at a time each, on a private cluster that only this machine can reach.
+"""The executor on Ray: warm actors, one task at a time each, on a private cluster or on one that was joined.
 
-Ray is imported when a pool is opened and not before, because it reads its network settings at import.
+It tells three deaths apart: a worker that died alone (its task is to blame), a node that died, and a cluster that is
+lost (no task is). After a loss it enters the cluster again; tasks wait for that a while, then they are handed back.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
+import logging
 import secrets
-import shutil
-import sys
-import tempfile
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from automl.errors import AutomlError
-from automl.search.executor import Completion, Task, run_task
+from automl.errors import AutomlError, input_error
+from automl.evaluation import EvaluationContext
+from automl.search.executor import Completion, Task, describe
+from automl.search.ray_cluster import PoolPlan, answers, enter_cluster
+from automl.search.ray_files import Delivery, files_of_context, files_of_task, leave_mark, remove_mark, write_files
+from automl.search.ray_lane import LaneTarget, near_driver, restarted
+from automl.search.ray_nodes import LOOK_EVERY_S, Node, Watch, check_versions, version_faults
+from automl.search.ray_worker import Greeting, Worker
 
-OBJECT_STORE_BYTES = 160 * 1024**2  # the context with the data set; Ray spills the rest to disk
-DEATH_GRACE_S = 0.5  # deaths within this time have one cause, such as a full memory
-_PREFIX = "automl-ray-"
-_SESSIONS = "s"  # Ray opens its own folder to everyone; the one above it, with the token, stays private
-_LONGEST_ROOT = 30  # characters: Ray puts sockets below it, and a socket's path has at most 107
-_TOKEN = "RAY_AUTH_TOKEN_PATH"
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" binds every process of Ray to loopback
+__all__ = ["PoolPlan", "RayExecutor"]
 
-
-class Worker:
-    """What runs inside an actor's process."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def share(self, context: Any) -> None:
-        """Replace the context."""
-        self._context = context
-
-    def run(self, key: str, task: Task) -> Completion:
-        """Run a task to its end."""
-        return run_task(key, task, self._context)
-
-    def pid(self) -> int:
-        """Return the process, once the worker is warm."""
-        return os.getpid()
+DEATH_GRACE_S = 1.5  # deaths within this time have one cause, such as a full memory
+PING_S = 5.0  # for an actor that was cut off to show whether it lives
+START_S = 120.0  # for the first worker of a cluster that was joined
+PATIENCE_S = 30.0  # of a task without a worker; then the driver gets it back and decides
+POLL_S = 0.1
+_log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Slot:
     actor: Any
+    node: str | None  # None until it is known
+    greeting: Any = None  # a reference, while the worker starts
     key: str | None = None  # of the task under way
     reference: Any = None
 
 
-class RayExecutor:
-    """A pool of `workers` actors on a Ray cluster of its own; a worker that dies is replaced.
+@dataclass(frozen=True)
+class _Waiting:
+    key: str
+    task: Task
+    since: float
 
-    Ray listens on loopback only, asks for a token that lives in a private folder, reports no usage, and runs no
-    dashboard. The cluster ends with `close`, or with this process however it dies.
+
+class RayExecutor:
+    """A pool of actors; a worker that dies is replaced, and on a cluster that was joined the pool follows its size.
+
+    A private cluster listens on loopback only, asks for a token that lives in a private folder, reports no usage, and
+    runs no dashboard. Its workers, and those on somebody else's cluster, end with `close`, or with this process
+    however it dies. Where there is no worker at the moment, one task at a time is taken and waits for one.
 
     Raises:
+        InputError: where the cluster cannot be joined, its nodes have other versions, or no worker fits into it.
         AutomlError: where Ray is already running in this process, or was imported with other network settings.
     """
 
-    def __init__(self, workers: int) -> None:
-        assert workers >= 1, "a pool needs at least one worker"
-        _refuse_foreign_ray()
-        self._folder = _session_folder()
-        self._ray = _start_ray(workers, self._folder)
-        self._actor_class = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
-        self._context = self._ray.put(None)
-        self._slots = [_Slot(self._actor()) for _ in range(workers)]
+    def __init__(self, plan: PoolPlan) -> None:
+        self._plan = plan
+        self._driver = secrets.token_hex(16)
+        self._context: Any = None
+        self._slots: list[_Slot] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._handed_back: list[Completion] = []
+        self._refused: set[str] = set()  # nodes with other versions
+        self._cluster = enter_cluster(plan)
+        self._is_lost = False
+        try:
+            self._begin()
+            self._await_worker()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def capacity(self) -> int:
-        """Return the number of workers."""
-        return len(self._slots)
+        """Return the number of workers, and 1 where there is none at the moment."""
+        return max(1, sum(slot.greeting is None for slot in self._slots))
 
     def pids(self) -> list[int]:
         """Return the workers' processes, waiting until all are warm."""
-        return list(self._ray.get([slot.actor.pid.remote() for slot in self._slots]))
+        return [greeting.pid for greeting in self._greetings()]
+
+    def nodes(self) -> list[str]:
+        """Return the node of each worker, waiting until all are warm."""
+        return [greeting.node for greeting in self._greetings()]
 
     def share(self, context: Any) -> None:
-        """Put the context into the object store once; every worker maps it, its arrays read-only."""
-        self._context = self._ray.put(context)
+        """Put the context into the object store once; every node fetches it once, its workers map it, read-only."""
+        if isinstance(context, EvaluationContext) and not self._cluster.is_private:
+            leave_mark(context.runs, self._driver)
+            if context.target.kind == "measured" and not isinstance(context.target, LaneTarget):
+                context = replace(context, target=self._lane_near_driver(context))
+        self._context = context
+        self._put()
         for slot in self._slots:
-            slot.actor.share.remote(self._context)
+            slot.actor.share.remote(*self._shared)
 
     def submit(self, key: str, task: Task) -> None:
-        """Send the task to an idle worker."""
-        slot = next((slot for slot in self._slots if slot.key is None), None)
-        assert slot is not None, f"submitted {key}, but all {self.capacity} workers are busy"
-        slot.key, slot.reference = key, slot.actor.run.remote(key, task)
+        """Send the task to an idle worker; where there is none, it waits for one."""
+        self._waiting.append(_Waiting(key, task, time.monotonic()))
+        self._dispatch()
 
     def collect(self, timeout_s: float) -> list[Completion]:
         """Return every ended task; after a death wait a moment for others of the same cause."""
+        self._tend()
+        if not self._waiting and not self._handed_back and all(slot.key is None for slot in self._slots):
+            return []
         ended = self._ended(timeout_s)
-        if any(completion.worker_died for completion in ended):
+        if any(completion.worker_died or completion.withdrawn for completion in ended):
             ended += self._ended(DEATH_GRACE_S)
         return ended
 
+    def end(self, key: str) -> None:
+        """Kill the worker that runs the task; one that waits for a worker is handed back as a death."""
+        for slot in self._slots:
+            if slot.key == key:
+                self._kill(slot.actor)
+        for waiting in [one for one in self._waiting if one.key == key]:
+            self._waiting.remove(waiting)
+            self._handed_back.append(Completion(key, error="it was ended before a worker took it", worker_died=True))
+
     def close(self) -> None:
-        """End the cluster and remove its session; the token stays, because Ray remembers it while the process lives."""
+        """End every worker, and the cluster where it is a private one."""
+        if isinstance(self._context, EvaluationContext):
+            remove_mark(self._context.runs)
         self._slots.clear()
-        self._ray.shutdown()
-        shutil.rmtree(self._folder / _SESSIONS, ignore_errors=True)
+        self._waiting.clear()
+        self._context = None
+        if not self._is_lost:
+            self._leave()
+
+    # --- the cluster: entered, watched, lost, entered again
+
+    def _begin(self) -> None:
+        """Start workers on the cluster that was just entered."""
+        self._ray = self._cluster.ray
+        self._actor_class = self._ray.remote(max_restarts=0, max_task_retries=0)(Worker)
+        self._watch = Watch(self._ray, self._cluster.address)
+        self._looks = -1
+        self._put()
+        if not self._cluster.is_private:
+            nodes = self._nodes()
+            check_versions(self._ray, nodes)
+            _check_room(nodes, self._plan)
+        self._grow()
+
+    def _await_worker(self) -> None:
+        deadline = time.monotonic() + START_S
+        while all(slot.greeting is not None for slot in self._slots):
+            if time.monotonic() > deadline:
+                there = ", ".join(f"{node.host}: {node.free}" for node in self._nodes())
+                remedy = "Wait for the others' jobs, or lower search.ray.cpus and search.ray.gpus."
+                expected = f"a cluster with {_size(self._plan)} free within {START_S:g} s"
+                raise input_error("search.ray.address", expected, f"free resources of {there}", remedy)
+            self._welcome(POLL_S)
+            self._grow()
+
+    def _put(self) -> None:
+        """Put what workers are handed into the object store."""
+        files = {} if self._cluster.is_private else files_of_context(self._context)
+        self._shared = ([self._ray.put(self._context)], [self._ray.put(files)], self._driver)
+
+    def _tend(self) -> None:
+        """See to the pool: is the cluster there, who has come, who is gone, who waits."""
+        if self._is_lost:
+            self._reenter()
+        elif (why := self._watch.loss()) is not None:
+            self._lose(why)
+        else:
+            self._welcome(0)
+            if self._looks != self._watch.looks:
+                self._looks = self._watch.looks
+                self._grow()
+        self._dispatch()
+        self._hand_back()
+
+    def _lose(self, why: str) -> None:
+        """Give up a cluster that is gone: what ran there is handed back."""
+        _log.warning("%s: entering it again", why)
+        busy = [slot.key for slot in self._slots if slot.key is not None]
+        self._handed_back += [Completion(key, error=why, withdrawn=True) for key in busy]
+        self._why = why
+        self._slots.clear()
+        self._leave()
+        self._is_lost = True
+        self._reenter()
+
+    def _leave(self) -> None:
+        if hasattr(self, "_watch"):
+            self._watch.end()
+        self._cluster.leave()
+
+    def _reenter(self) -> None:
+        try:
+            self._cluster.reenter()
+            self._is_lost = False
+            self._ray = self._cluster.ray
+            if isinstance(self._context, EvaluationContext) and isinstance(self._context.target, LaneTarget):
+                self._context = replace(self._context, target=restarted(self._ray, self._context.target))
+            self._begin()
+        except (AutomlError, OSError, RuntimeError, self._ray.exceptions.RayError) as error:
+            self._why = describe(error)
+            if not self._is_lost:
+                self._slots.clear()
+                self._leave()
+                self._is_lost = True
+
+    def _lane_near_driver(self, context: EvaluationContext) -> LaneTarget:
+        """Return the driver's device as a lane, the one of an earlier context where it is the same."""
+        known = self._context.target if isinstance(self._context, EvaluationContext) else None
+        if isinstance(known, LaneTarget) and known.device == context.target:
+            return known
+        return near_driver(self._ray, context.target)
+
+    # --- workers: started, welcomed, missed
+
+    def _nodes(self) -> list[Node]:
+        """Return the nodes that may have workers; the head lists a dead one as alive for a while."""
+        known = [node for node in self._watch.nodes().values() if node.alive and node.id not in self._refused]
+        return [node for node in known if answers(node.address)]
+
+    def _grow(self) -> None:
+        """Start the workers that the plan wants and the cluster has room for; those of dead nodes are settled."""
+        for slot in [slot for slot in self._slots if slot.key is None and self._watch.is_dead(slot.node)]:
+            self._slots.remove(slot)
+        if self._plan.workers is not None:
+            for _ in range(self._plan.workers - len(self._slots)):
+                self._start(None)
+            return
+        starting = [slot.node for slot in self._slots if slot.greeting is not None]
+        for node in self._nodes():
+            for _ in range(node.room(self._plan.cpus, self._plan.gpus) - starting.count(node.id)):
+                self._start(node.id)
+
+    def _start(self, node: str | None) -> None:
+        """Start a worker, on the node where one is named; on our own cluster there is certainly room for it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options: dict[str, Any] = {"num_cpus": self._plan.cpus, "num_gpus": self._plan.gpus}
+        if node is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+        actor = self._actor_class.options(**options).remote(self._shared)
+        self._slots.append(_Slot(actor, node, None if self._cluster.is_private else actor.greet.remote()))
+
+    def _welcome(self, timeout_s: float) -> None:
+        """Take in the workers that have become warm, unless their node has other versions."""
+        greetings = {slot.greeting: slot for slot in self._slots if slot.greeting is not None}
+        if not greetings:
+            return
+        ready, _ = self._ray.wait(list(greetings), num_returns=len(greetings), timeout=timeout_s)
+        for reference in ready:
+            slot = greetings[reference]
+            try:
+                greeting: Greeting = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                _log.warning("a worker did not start: %s", _cause(error))
+                self._slots.remove(slot)
+                continue
+            faults = version_faults(greeting.node, greeting.versions)
+            if faults:
+                _log.warning("this node is left out: %s", "; ".join(map(str, faults)))
+                self._refused.add(greeting.node)
+                self._slots.remove(slot)
+                self._kill(slot.actor)
+            else:
+                slot.greeting, slot.node = None, greeting.node
+
+    def _greetings(self) -> list[Greeting]:
+        """Return what every worker tells of itself, waiting until all are warm and taken in."""
+        greetings = list(self._ray.get([slot.actor.greet.remote() for slot in self._slots]))
+        self._welcome(0)
+        return greetings
+
+    # --- tasks: dispatched, ended, handed back
+
+    def _dispatch(self) -> None:
+        idle = [slot for slot in self._slots if slot.key is None and slot.greeting is None]
+        for slot in idle[: len(self._waiting)]:
+            waiting = self._waiting.popleft()
+            files = {} if self._cluster.is_private else files_of_task(waiting.task, self._context)
+            carried = [self._ray.put(files)] if files else []
+            slot.key, slot.reference = waiting.key, slot.actor.run.remote(waiting.key, waiting.task, carried)
+
+    def _hand_back(self) -> None:
+        """Hand back what has waited for a worker for too long."""
+        if any(slot.greeting is None for slot in self._slots):
+            return
+        now = time.monotonic()
+        for waiting in [one for one in self._waiting if now - one.since > PATIENCE_S]:
+            self._waiting.remove(waiting)
+            why = self._why if self._is_lost else "the Ray cluster has no room for a worker at the moment"
+            self._handed_back.append(Completion(waiting.key, error=why, withdrawn=True))
 
     def _ended(self, timeout_s: float) -> list[Completion]:
+        handed_back, self._handed_back = self._handed_back, []
+        if handed_back:
+            timeout_s = 0.0
         busy = {slot.reference: slot for slot in self._slots if slot.key is not None}
         if not busy:
-            return []
+            if self._waiting and timeout_s > 0:
+                time.sleep(min(timeout_s, LOOK_EVERY_S))
+            return handed_back
         self._ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         ready, _ = self._ray.wait(list(busy), num_returns=len(busy), timeout=0)
-        return [self._settle(busy[reference]) for reference in ready]
+        return handed_back + [self._settle(busy[reference]) for reference in ready]
 
     def _settle(self, slot: _Slot) -> Completion:
         key, reference = slot.key, slot.reference
@@ -122,83 +318,70 @@ class RayExecutor:
         slot.key = slot.reference = None
         errors = self._ray.exceptions
         try:
-            completion: Completion = self._ray.get(reference)
+            delivery: Delivery = self._ray.get(reference)
         except (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError) as error:
-            slot.actor = self._actor()
-            return Completion(key, error=_cause(error), worker_died=True)
+            return self._bury(key, slot, error)
         except errors.RayError as error:  # such as a value that cannot be pickled
             return Completion(key, error=_cause(error), traceback=str(error))
-        return completion
+        return self._delivered(delivery)
 
-    def _actor(self) -> Any:
-        return self._actor_class.remote(self._context)
+    def _delivered(self, delivery: Delivery) -> Completion:
+        """Return the end of a task whose files lie in the driver's run folder now."""
+        try:
+            if delivery.files:
+                write_files(delivery.files, self._context.runs)
+        except OSError as error:
+            return Completion(delivery.completion.key, error=describe(error), withdrawn=True)
+        return delivery.completion
+
+    def _bury(self, key: str, slot: _Slot, error: Exception) -> Completion:
+        """Return the death of a worker as what it was, and replace it where its node lives."""
+        self._slots.remove(slot)
+        why = self._machine_fault(slot, error)
+        if why is not None:
+            _log.warning("task %s is handed back: %s", key, why)
+            self._kill(slot.actor)  # it may only have been cut off
+            return Completion(key, error=why, withdrawn=True)
+        self._start(None if self._plan.workers is not None else slot.node)
+        return Completion(key, error=_cause(error), worker_died=True)
+
+    def _machine_fault(self, slot: _Slot, error: Exception) -> str | None:
+        """Return what befell the machine, None where the worker died alone."""
+        node = slot.node if slot.node is not None else next(iter(self._watch.nodes()), None)
+        if "node has died" in str(error) or self._watch.is_dead(node):
+            return f"the node of its worker died: {_cause(error)}"
+        if not isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            return None
+        try:  # the actor was cut off: does it live?
+            self._ray.get(slot.actor.greet.remote(), timeout=PING_S)
+        except self._ray.exceptions.ActorDiedError as death:
+            return f"the node of its worker died: {_cause(death)}" if "node has died" in str(death) else None
+        except self._ray.exceptions.RayError as silence:
+            return f"its worker cannot be reached: {_cause(silence)}"
+        return f"the connection to its worker broke: {_cause(error)}"
+
+    def _kill(self, actor: Any) -> None:
+        with suppress(ValueError, self._ray.exceptions.RayError):
+            self._ray.kill(actor)
 
 
-def _refuse_foreign_ray() -> None:
-    ray = sys.modules.get("ray")
-    if ray is None:
+def _check_room(nodes: Sequence[Node], plan: PoolPlan) -> None:
+    """Refuse a cluster in which no worker would ever fit.
+
+    Raises:
+        InputError: naming what each node has.
+    """
+    if any(node.size(plan.cpus, plan.gpus) for node in nodes):
         return
-    if ray.is_initialized():
-        raise AutomlError("Ray is already running in this process: end it, or set search.executor to inline")
-    if os.environ.get(_LOOPBACK) != "0":
-        raise AutomlError(
-            f"Ray was imported before the search with {_LOOPBACK} unset, so that it would listen on every network: "
-            "import it later, or set search.executor to inline"
-        )
-
-
-def _session_folder() -> Path:
-    """Return this process's private folder with the token in it; what dead drivers left behind is swept away."""
-    root = Path(tempfile.gettempdir())
-    if len(str(root)) > _LONGEST_ROOT:
-        root = Path("/tmp")
-    for folder in root.glob(f"{_PREFIX}*"):
-        if not Path(f"/proc/{folder.name.split('-')[2]}").exists() and Path("/proc").exists():
-            end_orphans(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-    mine = Path(os.environ.get(_TOKEN, "")).parent
-    if mine.name.startswith(f"{_PREFIX}{os.getpid()}-") and mine.is_dir():
-        return mine
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    return folder
-
-
-def end_orphans(folder: Path) -> None:
-    """End the processes of a dead driver's session: agents of Ray outlive a driver that was killed as it started."""
-    import psutil
-
-    for process in psutil.process_iter(["environ"]):
-        environment = process.info["environ"]  # None where it may not be read
-        if environment is not None and environment.get(_TOKEN) == str(folder / "token"):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def _start_ray(workers: int, folder: Path) -> Any:
-    os.environ.update(ray_settings(folder / "token"))  # Ray and every process that it starts read these
-    os.environ.pop("RAY_AUTH_TOKEN", None)  # it would win over the file
-    os.environ.pop("RAY_ADDRESS", None)  # it would join somebody's cluster
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=workers,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        configure_logging=False,
-        log_to_driver=False,
-        _temp_dir=str(folder / _SESSIONS),
+    there = ", ".join(
+        f"{node.host}: {node.total.get('CPU', 0):g} CPUs, {node.total.get('GPU', 0):g} GPUs" for node in nodes
     )
-    return ray
+    remedy = "Lower search.ray.cpus and search.ray.gpus, or add a node."
+    raise input_error("search.ray.address", f"a cluster with a node of {_size(plan)}", there, remedy)
 
 
-def ray_settings(token: Path) -> Mapping[str, str]:
-    """Return the environment that keeps a cluster private."""
-    return {_LOOPBACK: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", _TOKEN: str(token)}
+def _size(plan: PoolPlan) -> str:
+    return f"{plan.cpus:g} CPUs" + (f" and {plan.gpus:g} GPUs" if plan.gpus > 0 else "") + " for a worker"
 
 
 def _cause(error: Exception) -> str:

@@ -14,9 +14,10 @@ from automl.data.unlabelled import read_unlabelled
 from automl.evaluation import EvaluationContext, prepare_controls, task_of
 from automl.evaluation.controls import fastest_float_runtime
 from automl.models.user.source import ModelSource
+from automl.search.ray_cluster import PoolPlan
 from automl.storage import Store, StudyRecord
 from automl.study_spec import StudySpec, is_factory
-from automl.targets import Target, default_lane_folder
+from automl.targets import RemoteTarget, Target, default_lane_folder
 from automl.targets.lanes import allowed_cores
 from automl.targets.probe import u8s8_saturates
 
@@ -61,7 +62,7 @@ def study_context(
         lane_folder=default_lane_folder() if lane_folder is None else lane_folder,
         threads=1 if inline else len(allowed_cores()),  # the teacher trains alone
         batch=spec.target.batch,
-        largest_code=64 if u8s8_saturates(spec.target.runtimes) else 127,
+        largest_code=_largest_code(spec, target),
         finalist_epochs=spec.finalists.epochs,
         finalist_seconds=_finalist_seconds(spec, workers),
         model=model_source(spec),
@@ -92,7 +93,7 @@ def check_model(spec: StudySpec, dataset: Dataset, target: Target) -> None:
     preflight(
         source, task_of(dataset), ratios=spec.pruning.ratios, criteria=spec.pruning.criteria,
         formats=[pair for pair in formats if wanted is None or f"w{pair[0]}a{pair[1]}" in wanted],
-        largest_code=64 if u8s8_saturates(spec.target.runtimes) else 127, batch=spec.target.batch,
+        largest_code=_largest_code(spec, target), batch=spec.target.batch,
     )  # fmt: skip
 
 
@@ -103,6 +104,13 @@ def worker_count(spec: StudySpec) -> int:
     return len(allowed_cores()) if spec.search.workers == "auto" else int(spec.search.workers)
 
 
+def pool_plan(spec: StudySpec) -> PoolPlan:
+    """Return how many workers run where; auto on a cluster that is joined is as many as fit."""
+    ray = spec.search.ray
+    follows = ray.address is not None and spec.search.workers == "auto"
+    return PoolPlan(None if follows else worker_count(spec), ray.address, ray.cpus, ray.gpus)
+
+
 def _unlabelled(spec: StudySpec, dataset: Dataset) -> np.ndarray | None:
     """Return the samples without labels that the teacher answers besides.
 
@@ -111,6 +119,12 @@ def _unlabelled(spec: StudySpec, dataset: Dataset) -> np.ndarray | None:
     """
     path = spec.distillation.unlabelled
     return None if path is None else read_unlabelled(path, dataset.input_shape, resize=spec.data.resize)
+
+
+def _largest_code(spec: StudySpec, target: Target) -> int:
+    """Return the largest code of 8-bit weights: half the range where the device's kernels saturate."""
+    saturates = target.saturates() if isinstance(target, RemoteTarget) else u8s8_saturates(spec.target.runtimes)
+    return 64 if saturates else 127
 
 
 def _finalist_seconds(spec: StudySpec, workers: int) -> float | None:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
+from automl import plugins
 from automl.candidate import Candidate
 from automl.data.dataset import Dataset
 from automl.errors import input_error
@@ -22,20 +23,24 @@ from automl.evaluation import (
     FinishTask,
 )
 from automl.outcome import Measured, Timing
-from automl.search.driver import Budget, DrivePlan, drive
+from automl.search.audience import Audience
+from automl.search.driver import Budget, DrivePlan, RungStep, drive
 from automl.search.executor import Completion, Executor, Task
 from automl.search.finalists import choose_finalists, choose_twin, finalist_key, run_all
 from automl.search.grid import declared_grid
-from automl.search.mirror import Mirror
+from automl.search.lane_watch import LaneWatch
+from automl.search.mirror import Mirror, Recorded
 from automl.search.progress import Progress, progress
 from automl.search.record_view import Ledger
 from automl.search.samplers import SamplerPlan
-from automl.search.study_context import check_model, study_context, worker_count
+from automl.search.stopping import stopping_plan
+from automl.search.study_context import check_model, pool_plan, study_context
 from automl.search.teaching import Classroom
 from automl.space import Point, SearchSpace
-from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, TrialRecord, current_holder
+from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, TrialRecord, current_holder, patient
 from automl.study_spec import INDECISIVE, StudySpec, open_dataset
 from automl.targets import Target
+from automl.tracking import Tracking, TrackingPlan, open_tracking
 
 PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
 DATA = "data"  # beside the packages' versions: the digest of what the study was begun with
@@ -69,6 +74,7 @@ class _Run:
     lane_folder: Path | None = None
     notes: list[str] = field(default_factory=list)
     renewed: float = 0.0
+    tracking: Tracking | None = None
 
     def show(self, phase: str) -> None:
         """Tell how the record stands."""
@@ -78,6 +84,7 @@ class _Run:
     def begin(self, phase: str) -> None:
         """Mark the phase in the record and tell of it."""
         self.store.mark_phase(self.study.id, phase)
+        self.tell("phase", f"The phase {phase} begins.")
         self.show(phase)
 
     def renew(self) -> None:
@@ -89,7 +96,18 @@ class _Run:
     def note(self, kind: str, text: str, trial: int | None = None) -> None:
         """Record an event that the user should read as well."""
         self.notes.append(text)
+        self.tell(kind, text, trial)
         self.store.add_event(self.study.id, kind, text, trial)
+
+    def tell(self, kind: str, text: str, trial: int | None = None) -> None:
+        """Tell the log of an event, once there is one."""
+        if self.tracking is not None:
+            self.tracking.note(kind, text, trial)
+
+    def tell_outage(self, text: str) -> None:
+        """Tell that the database is away, or back: all but the database hears of it."""
+        self.notes.append(text)
+        self.tell("database", text)
 
 
 def run_study(
@@ -136,18 +154,19 @@ def run_study(
         on_progress(Progress("preflight"))
         check_model(spec, dataset, target)
     study = _require(spec, target, store, dataset)
-    store.take_lease(study.id, current_holder())
     run = _Run(spec, space, target, store, study, on_progress, lane_folder)
+    run.store = patient(store, run.tell_outage)
+    run.store.take_lease(study.id, current_holder())
     try:
         sampler = _sampler_plan(spec, space, enqueue, cells)
         _run_steps(run, dataset, runs, sampler, open_pool if open_executor is None else open_executor)
-        store.finish_study(study.id)
+        run.store.finish_study(study.id)
         return _summary(run, interrupted=False)
     except KeyboardInterrupt:
         run.note("interrupted", "Stopped. Nothing is lost: run the same command again to go on.")
         return _summary(run, interrupted=True)
     finally:
-        store.release_lease(study.id)
+        run.store.release_lease(study.id)
 
 
 @dataclass(frozen=True)
@@ -213,7 +232,7 @@ def open_pool(spec: StudySpec) -> Executor:
         return InlineExecutor()
     from automl.search.ray_pool import RayExecutor
 
-    return RayExecutor(worker_count(spec))
+    return RayExecutor(pool_plan(spec))
 
 
 def package_versions() -> dict[str, str]:
@@ -243,7 +262,7 @@ def _check_same_data(study: StudyRecord, dataset: Dataset) -> None:
 
 
 def _require(spec: StudySpec, target: Target, store: Store, dataset: Dataset) -> StudyRecord:
-    versions = {**package_versions(), DATA: dataset.digest}
+    versions = {**package_versions(), **plugins.versions(spec.foreign_parts()), DATA: dataset.digest}
     return store.require_study(
         spec.name, spec.to_json(), spec.digest(), spec.search.seed, versions, target.fingerprint,
         spec.objectives, INDECISIVE,
@@ -255,14 +274,27 @@ def _run_steps(run: _Run, dataset: Dataset, runs: Path, sampler: SamplerPlan, op
     run.notes.extend(dataset.warnings)
     run.begin("controls")
     context = study_context(run.spec, run.target, run.store, run.study, dataset, runs, run.lane_folder)
-    with _pool(run.spec, open_executor) as executor, _mirror(run) as mirror:
+    with _tracking(run), _pool(run.spec, open_executor) as executor, _audience(run, context) as audience:
         run.begin("teacher")
         executor.share(context)
         context = _taught(run, context, executor)
         executor.share(context)
-        drive(_drive_plan(run, sampler, context), run.store, executor, mirror, run.on_progress)
+        _search(run, _drive_plan(run, sampler, context, audience), executor, audience, runs)
         run.begin("finalists")
         _finish(run, executor, context.float_runtime)
+
+
+def _search(run: _Run, plan: DrivePlan, executor: Executor, audience: Audience, runs: Path) -> None:
+    """Run the search itself, by our own loop or by Ray Tune's."""
+    show = audience.watching(run.on_progress)
+    if run.spec.search.executor != "tune":
+        drive(plan, run.store, executor, audience, show)
+        return
+    from automl.search.ray_pool import RayExecutor
+    from automl.search.ray_tune import drive_with_tune
+
+    assert isinstance(executor, RayExecutor), "Tune runs on the cluster of a pool"
+    drive_with_tune(plan, run.store, executor, audience, show, runs)
 
 
 def _taught(run: _Run, context: EvaluationContext, executor: Executor) -> EvaluationContext:
@@ -287,15 +319,17 @@ def _sampler_plan(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point],
     )
 
 
-def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext) -> DrivePlan:
+def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext, audience: Audience) -> DrivePlan:
     """Return the driver's plan; of the seconds it gets what the teacher took and the finalists will need not."""
     budget, dataset, batch = run.spec.budget, context.dataset, run.spec.target.batch
     seconds = budget.seconds
     if seconds is not None:
         seconds = max(0.0, seconds * (1 - run.spec.finalists.share) - run.store.total_seconds(run.study.id, "teacher"))
 
-    def make_task(candidate: Candidate, known: Timing | None) -> Task:
-        return EvaluateTask(candidate, known)
+    def make_task(candidate: Candidate, known: Timing | None, step: RungStep | None) -> Task:
+        if step is None:
+            return EvaluateTask(candidate, known)
+        return EvaluateTask(candidate, known, step.rung, step.since)
 
     def shape_key(candidate: Candidate) -> str:
         return candidate.shape_key(dataset.input_shape, len(dataset.classes), batch)
@@ -307,6 +341,9 @@ def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext) -> 
         run.target.fingerprint,
         make_task,
         shape_key,
+        stopping_plan(run.spec.search.stopping),
+        run.spec.search.timeout_seconds,
+        audience.observe,
     )
 
 
@@ -362,10 +399,26 @@ def _pool(spec: StudySpec, open_executor: OpenExecutor) -> Iterator[Executor]:
 
 
 @contextmanager
-def _mirror(run: _Run) -> Iterator[Mirror]:
-    mirror = Mirror(run.store.url, run.spec.name, run.space, run.spec.objectives, run.store.trials(run.study.id))
+def _tracking(run: _Run) -> Iterator[None]:
+    """Open what the study's `tracking` names, for the time of the run."""
+    plan, store, study = TrackingPlan(**dict(run.spec.tracking)), run.store, run.study
+    run.tracking = open_tracking(
+        plan, study.name, run.space, store.trials(study.id), run.notes.append,
+        lambda number: store.trial(study.id, number),
+    )  # fmt: skip
     try:
-        yield mirror
+        yield
+    finally:
+        run.tracking.close()
+
+
+@contextmanager
+def _audience(run: _Run, context: EvaluationContext) -> Iterator[Audience]:
+    assert run.tracking is not None, "tracking is opened first"
+    mirror = Mirror(run.store.url, run.spec.name, run.space, run.spec.objectives, Recorded(run.store, run.study.id))
+    try:
+        lane = LaneWatch(context.lane_folder, context.target.name, lambda text: run.note("lane", text))
+        yield Audience(mirror, run.tracking, lane)
     finally:
         mirror.close()
         if mirror.fault is not None:

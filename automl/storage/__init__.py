@@ -6,11 +6,15 @@ moment leaves the trial either open or whole.
 """
 
 from automl.storage.lease import LEASE_TIMEOUT_S, RENEW_EVERY_S, current_holder
+from automl.storage.patience import PATIENCE_S, patient
 from automl.storage.records import (
     EventRecord,
     FinalistRecord,
     Holder,
     PhaseRecord,
+    PointRecord,
+    PointValue,
+    RungRecord,
     State,
     StudyRecord,
     TeacherRecord,
@@ -21,11 +25,15 @@ from automl.storage.store import DEFAULT_URL, Store, open_store
 __all__ = [
     "DEFAULT_URL",
     "LEASE_TIMEOUT_S",
+    "PATIENCE_S",
     "RENEW_EVERY_S",
     "EventRecord",
     "FinalistRecord",
     "Holder",
     "PhaseRecord",
+    "PointRecord",
+    "PointValue",
+    "RungRecord",
     "State",
     "Store",
     "StudyRecord",
@@ -33,4 +41,5 @@ __all__ = [
     "TrialRecord",
     "current_holder",
     "open_store",
+    "patient",
 ]

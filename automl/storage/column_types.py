@@ -15,6 +15,11 @@ _NEEDS_ESCAPE = re.compile(f"[\x00\ud800-\udfff{_ESCAPE}]")
 _ESCAPED = re.compile(f"{_ESCAPE}([0-9a-f]{{4}})")
 
 
+def unescaped(text: str) -> str:
+    """Return the text that `ExactText` wrote so."""
+    return _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), text) if _ESCAPE in text else text
+
+
 class _SqliteDouble(UserDefinedType[float]):
     """SQLite's double without SQLAlchemy's conversion to a float, which would undo ours."""
 
@@ -65,9 +70,7 @@ class ExactText(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Return the text as it was."""
-        if value is None:
-            return None
-        return _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), value)
+        return None if value is None else unescaped(value)
 
 
 class Moment(TypeDecorator[datetime]):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from automl.errors import StorageError
+from automl.errors import StorageError, UnavailableError
+from automl.storage.passing import may_pass
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
@@ -21,16 +22,59 @@ _HOW_TO_NAME_ONE = (
     "Name a database as sqlite:///runs/automl.db or postgresql://user:password@host/database "
     "(a password with special characters in percent-encoding)"
 )
+T = TypeVar("T")
 _WRITES = "automl_writes"  # an execution option: the transaction is begun as a writing one
+
+
+class Transactions(Protocol):
+    """What a store stands on: work is done whole, or not at all."""
+
+    @property
+    def shown(self) -> str:
+        """Return the database's URL without the password."""
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what the work finds on one unchanging state of the database."""
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Return what the work says of its writing transaction, once that is committed."""
+
+    def close(self) -> None:
+        """Close all connections."""
 
 
 @dataclass(frozen=True)
 class Database:
-    """An engine and `shown`, its URL without the password."""
+    """An engine and `shown`, its URL without the password. Every fault of the engine is a StorageError.
+
+    It is an UnavailableError where the cause may pass (a server that is gone, a lock, a full disk).
+    """
 
     engine: Engine
     shown: str
     password: str | None = field(repr=False)
+    reader: Engine = field(init=False, repr=False)
+    writer: Engine = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        postgres = self.engine.dialect.name == "postgresql"
+        steady = self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
+        object.__setattr__(self, "reader", steady)
+        object.__setattr__(self, "writer", self.engine.execution_options(**{_WRITES: True}))
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what the work finds on one unchanging state of the database."""
+        with self.reading() as connection:
+            return work(connection)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Return what the work says of its writing transaction, which leaves nothing behind where it fails."""
+        with self.writing() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -39,9 +83,7 @@ class Database:
         Raises:
             StorageError: where the database fails.
         """
-        postgres = self.engine.dialect.name == "postgresql"
-        engine = self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
-        with self._explained(), engine.begin() as connection:
+        with self._explained(), self.reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -51,7 +93,7 @@ class Database:
         Raises:
             StorageError: where the database fails.
         """
-        with self._explained(), self.engine.execution_options(**{_WRITES: True}).begin() as connection:
+        with self._explained(), self.writer.begin() as connection:
             yield connection
 
     @contextmanager
@@ -59,7 +101,8 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise StorageError(self._explanation(error)) from None  # the cause may show the password
+            kind = UnavailableError if may_pass(error) else StorageError
+            raise kind(self._explanation(error)) from None  # the cause may show the password
 
     def _explanation(self, error: SQLAlchemyError) -> str:
         cause = str(getattr(error, "orig", None) or error).strip()
@@ -140,7 +183,7 @@ def _engine(url: URL, shown: str, arguments: dict[str, Any]) -> Engine:
         return create_engine(
             url,
             connect_args=arguments,
-            pool_pre_ping=True,
+            pool_pre_ping=url.get_backend_name() == "postgresql",  # a file is always there, or never
             hide_parameters=True,
             json_serializer=partial(json.dumps, allow_nan=False),
         )

@@ -6,8 +6,10 @@ from sqlalchemy import Connection, insert, select
 
 from automl.candidate import candidate_from_json, candidate_to_json
 from automl.outcome import Measured
-from automl.storage.codec import measurement_from_row, measurement_row
+from automl.storage.codec import measurement_row
+from automl.storage.decoding import measurements_from_lines
 from automl.storage.outcomes import read_outcomes, write_outcome
+from automl.storage.raw import Texts, raw
 from automl.storage.records import FinalistRecord, TeacherRecord
 from automl.storage.tables import FINALIST, OUTCOME, TEACHER, TEACHER_MEASUREMENT
 
@@ -71,13 +73,14 @@ def read_teacher(connection: Connection, study_id: int) -> TeacherRecord | None:
     row = connection.execute(latest).mappings().one_or_none()
     if row is None:
         return None
-    lines = select(TEACHER_MEASUREMENT).where(TEACHER_MEASUREMENT.c.teacher_id == row["id"])
-    measurements = connection.execute(lines.order_by(TEACHER_MEASUREMENT.c.position)).mappings()
+    owner, position, *columns = TEACHER_MEASUREMENT.c
+    lines = select(owner, *map(raw, columns)).where(owner == row["id"]).order_by(position)
+    found = measurements_from_lines(connection.execute(lines), Texts())
     return TeacherRecord(
         sha256=row["sha256"],
         path=row["path"],
         candidate=candidate_from_json(row["candidate"]),
-        measurements=tuple(measurement_from_row(line) for line in measurements),
+        measurements=tuple(measurement for _, measurement in found),
         seconds=row["seconds"],
         created_at=row["created_at"],
     )

@@ -14,7 +14,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 
 from automl.errors import LeaseError, StorageError
 from automl.storage.records import Holder, PhaseRecord
@@ -22,6 +22,9 @@ from automl.storage.tables import LEASE, SESSION, STUDY
 
 LEASE_TIMEOUT_S = 30.0  # a holder out of sight is given up after so long without a renewal
 RENEW_EVERY_S = 5.0  # what a driver should do, so that a few late renewals cost nothing
+
+_FIND = select(LEASE).where(LEASE.c.study_id == bindparam("study"))  # built once: every write asks
+_LOCKED = _FIND.with_for_update(read=True)
 
 
 def current_holder() -> Holder:
@@ -105,7 +108,7 @@ def check_held(connection: Connection, study_id: int, token: str | None) -> None
     """
     row = _row(connection, study_id, lock=True)
     if row is None or row["token"] != token:
-        now_held = "nobody" if row is None else _name(_holder(row))
+        now_held = "nobody" if row is None else named(_holder(row))
         raise LeaseError(
             f"study {study_id}: this driver must hold the lease to write, but {now_held} holds it. "
             "Stop this one: nothing that was recorded is lost"
@@ -147,8 +150,8 @@ def phases(connection: Connection, study_id: int) -> list[PhaseRecord]:
 
 
 def _row(connection: Connection, study_id: int, lock: bool = False) -> RowMapping | None:
-    query = select(LEASE).where(LEASE.c.study_id == study_id)
-    return connection.execute(query.with_for_update(read=True) if lock else query).mappings().one_or_none()
+    query = _LOCKED if lock else _FIND
+    return connection.execute(query, {"study": study_id}).mappings().one_or_none()
 
 
 def _holder(row: RowMapping) -> Holder:
@@ -171,10 +174,11 @@ def _refusal(row: RowMapping, now: datetime) -> LeaseError:
     if is_alive(holder) is None:
         left = max(0.0, LEASE_TIMEOUT_S - _silence_s(row, now))
         remedy = f"If it is dead, run the same command again in {left:.0f} s"
-    return LeaseError(f"study {row['study_id']} is being driven by {_name(holder)}. {remedy}")
+    return LeaseError(f"study {row['study_id']} is being driven by {named(holder)}. {remedy}")
 
 
-def _name(holder: Holder) -> str:
+def named(holder: Holder) -> str:
+    """Return the holder as a person looks for it."""
     return f"process {holder.pid} on {holder.host}"
 
 

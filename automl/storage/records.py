@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from automl.candidate import Candidate
-from automl.outcome import Measured, Measurement, Outcome
+from automl.outcome import Measured, Measurement, Outcome, RungResult
 
 State = Literal["open", "measured", "infeasible", "stopped", "failed"]
 
@@ -46,6 +46,43 @@ class TrialRecord:
     created_at: datetime
     finished_at: datetime | None
     enqueued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PointValue:
+    """A measurement's value with its 95 % interval, and how it came about."""
+
+    value: float
+    low: float
+    high: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointRecord:
+    """What a view needs of a trial: some measurements by name (those that it has), and no candidate.
+
+    `verdict` and `stable` are those of a measured trial, else None.
+    """
+
+    number: int
+    state: State
+    values: Mapping[str, PointValue]
+    verdict: str | None
+    stable: bool | None
+    enqueued: bool
+    reused_from: int | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RungRecord:
+    """A result below the top rung; `sequence` grows in the order in which the results of a database were recorded."""
+
+    sequence: int
+    trial: int
+    result: RungResult
 
 
 @dataclass(frozen=True)

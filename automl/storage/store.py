@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
 from automl.candidate import Candidate
-from automl.outcome import Measured, Measurement, Outcome, Timing
-from automl.storage import controls, events, finalists, lease, studies, trials
-from automl.storage.database import Database, connect
+from automl.outcome import Measured, Measurement, Outcome, RungResult, Timing
+from automl.storage import bulk, controls, events, finalists, lease, points, pulse, rungs, studies, trials
+from automl.storage.database import Transactions, connect
 from automl.storage.records import (
     EventRecord,
     FinalistRecord,
     Holder,
     PhaseRecord,
+    PointRecord,
+    RungRecord,
     StudyRecord,
     TeacherRecord,
     TrialRecord,
@@ -26,6 +28,7 @@ from automl.storage.schema import prepare
 
 DEFAULT_URL = "sqlite:///runs/automl.db"
 
+T = TypeVar("T")
 Clock = Callable[[], datetime]
 
 
@@ -61,7 +64,7 @@ class Store:
     Every method raises StorageError where the database cannot be used (gone, locked for too long, disk full).
     """
 
-    def __init__(self, url: str, database: Database, clock: Clock | None) -> None:
+    def __init__(self, url: str, database: Transactions, clock: Clock | None) -> None:
         self.url = url  # with its password: for connecting, never for showing
         self.shown_url = database.shown
         self._database = database
@@ -82,9 +85,15 @@ class Store:
         """Close all connections."""
         self.close()
 
+    def through(self, wrap: Callable[[Transactions], Transactions]) -> Store:
+        """Return a store of the same database, leases and clock whose transactions go through `wrap`'s."""
+        other = type(self)(self.url, wrap(self._database), self._clock)
+        other._tokens = self._tokens  # noqa: SLF001 (its own class)
+        return other
+
     def close(self) -> None:
         """Close all connections; leases stay as they are."""
-        self._database.engine.dispose()
+        self._database.close()
 
     # --- studies
 
@@ -104,8 +113,7 @@ class Store:
             InputError: where a study of that name exists.
         """
         draft = studies.Draft(name, spec, spec_digest, seed, versions, device, tuple(objectives))
-        with self._database.writing() as connection:
-            return studies.create(connection, draft, self._now())
+        return self._database.write(lambda connection: studies.create(connection, draft, self._now()))
 
     def require_study(
         self,
@@ -127,24 +135,19 @@ class Store:
             InputError: where it exists with another digest: one fault for each key that differs.
         """
         draft = studies.Draft(name, spec, spec_digest, seed, versions, device, tuple(objectives))
-        with self._database.writing() as connection:
-            return studies.require(connection, draft, free_keys, self._now())
+        return self._database.write(lambda connection: studies.require(connection, draft, free_keys, self._now()))
 
     def find_study(self, name: str) -> StudyRecord | None:
         """Return the study of that name, None where there is none."""
-        with self._database.reading() as connection:
-            return studies.find(connection, name)
+        return self._database.read(lambda connection: studies.find(connection, name))
 
     def studies(self) -> list[StudyRecord]:
         """Return every study, the oldest first."""
-        with self._database.reading() as connection:
-            return studies.read_all(connection)
+        return self._database.read(studies.read_all)
 
     def finish_study(self, study_id: int) -> None:
         """Mark the study as finished; the first mark stays."""
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            studies.finish(connection, study_id, self._now())
+        self._write(study_id, lambda connection: studies.finish(connection, study_id, self._now()))
 
     # --- trials
 
@@ -158,16 +161,15 @@ class Store:
         shape_key: str,
         sampler_state: Mapping[str, Any],
         enqueued: bool = False,
+        attempts: int = 0,
     ) -> None:
-        """Record an open trial that nothing has run yet.
+        """Record an open trial; with `attempts` 1 its first attempt begins with it, at the cost of no second write.
 
         Raises:
             StorageError: where the study has a trial of that number.
         """
-        draft = trials.Draft(number, point, candidate, candidate_hash, shape_key, sampler_state, enqueued)
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            trials.add(connection, study_id, draft, self._now())
+        draft = trials.Draft(number, point, candidate, candidate_hash, shape_key, sampler_state, enqueued, attempts)
+        self._write(study_id, lambda connection: trials.add(connection, study_id, draft, self._now()))
 
     def begin_attempt(self, study_id: int, number: int) -> int:
         """Count one more attempt at an open trial and return how many there are now.
@@ -175,9 +177,7 @@ class Store:
         Raises:
             StorageError: where the trial is unknown or finished.
         """
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            return trials.change_attempts(connection, study_id, number, +1)
+        return self._write(study_id, lambda connection: trials.change_attempts(connection, study_id, number, +1))
 
     def withdraw_attempt(self, study_id: int, number: int) -> int:
         """Take back an attempt that does not count (its driver died, or the pool did) and return how many are left.
@@ -185,9 +185,7 @@ class Store:
         Raises:
             StorageError: where the trial is unknown or finished, or has no attempt.
         """
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            return trials.change_attempts(connection, study_id, number, -1)
+        return self._write(study_id, lambda connection: trials.change_attempts(connection, study_id, number, -1))
 
     def finish_trial(self, study_id: int, number: int, outcome: Outcome, reused_from: int | None = None) -> bool:
         """Record the outcome of an open trial, all of it or nothing.
@@ -198,44 +196,77 @@ class Store:
         Raises:
             StorageError: where the trial is unknown.
         """
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            return trials.finish(
+        return self._write(
+            study_id,
+            lambda connection: trials.finish(
                 connection, study_id, number, outcome=outcome, reused_from=reused_from, now=self._now()
-            )
+            ),
+        )
 
-    def trials(self, study_id: int, with_samples: bool = False) -> list[TrialRecord]:
-        """Return the study's trials by number.
+    def trials(
+        self, study_id: int, with_samples: bool = False, numbers: Collection[int] | None = None
+    ) -> list[TrialRecord]:
+        """Return the study's trials by number, or those of some numbers.
 
         Without `with_samples` the outcomes lack what is bulky: `samples_ms` and `curve` are empty.
         """
-        with self._database.reading() as connection:
-            return trials.read_all(connection, study_id, with_samples)
+        return self._database.read(lambda connection: trials.read_all(connection, study_id, with_samples, numbers))
 
     def trial(self, study_id: int, number: int) -> TrialRecord | None:
         """Return one trial with everything, None where there is none of that number."""
-        with self._database.reading() as connection:
-            return trials.read_one(connection, study_id, number)
+        return self._database.read(lambda connection: trials.read_one(connection, study_id, number))
+
+    def points(self, study_id: int, names: Collection[str]) -> list[PointRecord]:
+        """Return the study's trials by number with the named measurements only: quick, for views of many trials."""
+        return self._database.read(lambda connection: points.read_all(connection, study_id, names))
+
+    def pulse(self, study_id: int) -> tuple[int, ...]:
+        """Return counts that differ whenever a trial was added or finished, or a finalist or teacher recorded."""
+        return self._database.read(lambda connection: pulse.read(connection, study_id))
 
     def known_timing(self, study_id: int, device: str, shape_key: str) -> Timing | None:
         """Return the first recorded timing of the untrained network of that shape on the device, with its samples."""
-        with self._database.reading() as connection:
-            return trials.known_timing(connection, study_id, device, shape_key)
+        return self._database.read(lambda connection: trials.known_timing(connection, study_id, device, shape_key))
+
+    def import_trials(self, study_id: int, trials: Sequence[TrialRecord], rungs: Sequence[RungRecord] = ()) -> None:
+        """Record trials of elsewhere as they are, times included, and their results below the top rung; all or none.
+
+        Raises:
+            StorageError: where the study has a trial of one of the numbers.
+        """
+        self._write(study_id, lambda connection: bulk.import_trials(connection, study_id, trials, rungs, self._now()))
+
+    # --- rungs
+
+    def add_rung(self, study_id: int, number: int, result: RungResult) -> RungRecord:
+        """Record what an open trial is worth at a rung, and return it; the first result at a rung stays.
+
+        Raises:
+            StorageError: where the trial is unknown, or finished without a result at that rung.
+        """
+        return self._write(study_id, lambda connection: rungs.add(connection, study_id, number, result, self._now()))
+
+    def rungs(self, study_id: int, with_samples: bool = False) -> list[RungRecord]:
+        """Return the study's results below the top rung in the order in which they were recorded.
+
+        Without `with_samples` they lack what is bulky: `samples_ms` and `curve` are empty.
+        """
+        return self._database.read(lambda connection: rungs.read_all(connection, study_id, with_samples))
 
     # --- controls, teacher, finalists, events
 
     def control_references(self, study_id: int, device: str) -> dict[str, float]:
         """Return the reference milliseconds of each kind of control that was timed on the device."""
-        with self._database.reading() as connection:
-            return controls.references(connection, study_id, device)
+        return self._database.read(lambda connection: controls.references(connection, study_id, device))
 
     def set_control_reference(self, study_id: int, device: str, kind: str, ms: float, sha256: str) -> float:
         """Fix a control's reference milliseconds and return the ones that hold: the first ones ever set stay."""
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            return controls.fix_reference(
+        return self._write(
+            study_id,
+            lambda connection: controls.fix_reference(
                 connection, study_id, device=device, kind=kind, ms=ms, sha256=sha256, now=self._now()
-            )
+            ),
+        )
 
     def save_teacher(
         self,
@@ -249,14 +280,11 @@ class Store:
     ) -> None:
         """Record the study's teacher; an earlier one stays in the record, but the latest one is the teacher."""
         teacher = TeacherRecord(sha256, path, candidate, tuple(measurements), seconds, self._now())
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            finalists.add_teacher(connection, study_id, teacher)
+        self._write(study_id, lambda connection: finalists.add_teacher(connection, study_id, teacher))
 
     def teacher(self, study_id: int) -> TeacherRecord | None:
         """Return the study's teacher, None where it has none yet."""
-        with self._database.reading() as connection:
-            return finalists.read_teacher(connection, study_id)
+        return self._database.read(lambda connection: finalists.read_teacher(connection, study_id))
 
     def add_finalist(
         self, study_id: int, role: str, trial: int | None, candidate: Candidate, outcome: Measured
@@ -267,24 +295,20 @@ class Store:
             True where it was recorded; False where the study has that candidate in that role: nothing was changed.
         """
         finalist = FinalistRecord(role, trial, candidate, outcome, self._now())
-        with self._database.writing() as connection:
-            self._guard(connection, study_id)
-            return finalists.add(connection, study_id, finalist)
+        return self._write(study_id, lambda connection: finalists.add(connection, study_id, finalist))
 
     def finalists(self, study_id: int) -> list[FinalistRecord]:
         """Return the study's finalists and twins with everything, in the order in which they were recorded."""
-        with self._database.reading() as connection:
-            return finalists.read_all(connection, study_id)
+        return self._database.read(lambda connection: finalists.read_all(connection, study_id))
 
     def add_event(self, study_id: int, kind: str, text: str, trial: int | None = None) -> None:
         """Record something worth telling."""
-        with self._database.writing() as connection:
-            events.add(connection, study_id, EventRecord(kind, text, trial, self._now()))
+        event = EventRecord(kind, text, trial, self._now())
+        self._database.write(lambda connection: events.add(connection, study_id, event))
 
     def events(self, study_id: int, limit: int = 100) -> list[EventRecord]:
         """Return the latest events, the oldest of them first."""
-        with self._database.reading() as connection:
-            return events.latest(connection, study_id, limit)
+        return self._database.read(lambda connection: events.latest(connection, study_id, limit))
 
     # --- lease and time
 
@@ -297,8 +321,9 @@ class Store:
         Raises:
             LeaseError: naming the live holder.
         """
-        with self._database.writing() as connection:
-            self._tokens[study_id] = lease.take(connection, study_id, holder, phase, self._shared_now(connection))
+        self._tokens[study_id] = self._database.write(
+            lambda connection: lease.take(connection, study_id, holder, phase, self._shared_now(connection))
+        )
 
     def renew_lease(self, study_id: int) -> None:
         """Show a sign of life; do so every `RENEW_EVERY_S` or so, also while a long task runs.
@@ -306,21 +331,25 @@ class Store:
         Raises:
             LeaseError: where this store does not hold the lease any more: stop writing.
         """
-        with self._database.writing() as connection:
-            self._guard(connection, study_id, required=True)
-            lease.renew(connection, study_id, self._tokens[study_id], self._shared_now(connection))
+        self._write(
+            study_id,
+            lambda connection: lease.renew(connection, study_id, self._tokens[study_id], self._shared_now(connection)),
+            required=True,
+        )
 
     def release_lease(self, study_id: int) -> None:
         """Give the lease back; nothing happens where this store does not hold it."""
         token = self._tokens.pop(study_id, None)
         if token is not None:
-            with self._database.writing() as connection:
-                lease.release(connection, study_id, token, self._shared_now(connection))
+            self._database.write(
+                lambda connection: lease.release(connection, study_id, token, self._shared_now(connection))
+            )
 
     def is_leased(self, study_id: int) -> Holder | None:
         """Return the driver that holds the study and is not known to be dead, None where there is none."""
-        with self._database.reading() as connection:
-            return lease.live_holder(connection, study_id, self._shared_now(connection))
+        return self._database.read(
+            lambda connection: lease.live_holder(connection, study_id, self._shared_now(connection))
+        )
 
     def mark_phase(self, study_id: int, phase: str) -> None:
         """End the current stretch of time and begin one of `phase`; a sign of life as well.
@@ -328,14 +357,17 @@ class Store:
         Raises:
             LeaseError: where this store does not hold the lease.
         """
-        with self._database.writing() as connection:
-            self._guard(connection, study_id, required=True)
-            lease.mark_phase(connection, study_id, self._tokens[study_id], phase, self._shared_now(connection))
+        self._write(
+            study_id,
+            lambda connection: lease.mark_phase(
+                connection, study_id, self._tokens[study_id], phase, self._shared_now(connection)
+            ),
+            required=True,
+        )
 
     def phases(self, study_id: int) -> list[PhaseRecord]:
         """Return every stretch of time that drivers spent on the study, the oldest first."""
-        with self._database.reading() as connection:
-            return lease.phases(connection, study_id)
+        return self._database.read(lambda connection: lease.phases(connection, study_id))
 
     def total_seconds(self, study_id: int, phase: str | None = None) -> float:
         """Return the seconds spent by all drivers so far, up to each one's last sign of life.
@@ -351,7 +383,12 @@ class Store:
     def _shared_now(self, connection: Connection) -> datetime:
         return lease.database_time(connection) if self._clock is None else self._clock()
 
-    def _guard(self, connection: Connection, study_id: int, required: bool = False) -> None:
+    def _write(self, study_id: int, work: Callable[[Connection], T], required: bool = False) -> T:
+        """Return what the work says of its transaction, in which the lease is held where this store took it."""
+        return self._database.write(lambda connection: work(self._guarded(connection, study_id, required)))
+
+    def _guarded(self, connection: Connection, study_id: int, required: bool) -> Connection:
         token = self._tokens.get(study_id)
         if token is not None or required:
             lease.check_held(connection, study_id, token)
+        return connection

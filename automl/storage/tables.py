@@ -53,12 +53,12 @@ def _study_id(primary: bool = False) -> Column[int]:
     return Column("study_id", ForeignKey("automl_study.id"), primary_key=primary, nullable=False)
 
 
-def _outcome_part(name: str, *columns: SchemaItem) -> Table:
-    """Return a table with some lines for each outcome, in the order of `position`."""
+def _part(owner: str, name: str, *columns: SchemaItem) -> Table:
+    """Return a table with some lines for each `owner` ("outcome" or "rung"), in the order of `position`."""
     return Table(
         name,
         METADATA,
-        Column("outcome_id", ForeignKey("automl_outcome.id"), primary_key=True),
+        Column(f"{owner}_id", ForeignKey(f"automl_{owner}.id"), primary_key=True),
         Column("position", Integer, primary_key=True, autoincrement=False),
         *columns,
     )
@@ -80,6 +80,37 @@ def _measurement_columns() -> tuple[SchemaItem, ...]:
 
 def _ratio_columns(name: str, nullable: bool) -> tuple[SchemaItem, ...]:
     return tuple(Column(f"{name}{suffix}", Real, nullable=nullable) for suffix in ("", "_low", "_high"))
+
+
+def _timing_columns() -> tuple[SchemaItem, ...]:
+    return (
+        Column("moment", ExactText, nullable=False),
+        Column("kind", ExactText, nullable=False),
+        Column("protocol", ExactText, nullable=False),
+        Column("device", ExactText, nullable=False),
+        Column("artefact", ExactText, nullable=False),
+        Column("control", ExactText, nullable=False),
+        Column("control_reference_ms", Real, nullable=False),
+        *_ratio_columns("control_ratio", nullable=False),
+        *_ratio_columns("twin_ratio", nullable=True),
+        *_ratio_columns("aa_ratio", nullable=True),
+        Column("samples_ms", JSON, nullable=False),
+    )
+
+
+def _epoch_columns() -> tuple[SchemaItem, ...]:
+    return (
+        Column("phase", ExactText, nullable=False),
+        Column("epoch", Integer, nullable=False),
+        Column("loss", Real, nullable=False),
+        Column("gradient_norm", Real, nullable=False),
+        Column("learning_rate", Real, nullable=False),
+        Column("seconds", Real, nullable=False),
+    )
+
+
+def _duration_columns() -> tuple[SchemaItem, ...]:
+    return (Column("part", ExactText, nullable=False), Column("seconds", Real, nullable=False))
 
 
 # An outcome of a trial or a finalist. stable and verdict and the ratios are those of a measured one.
@@ -109,45 +140,20 @@ ARTEFACT = Table(
     Index("automl_artefact_by_sha256", "sha256"),
 )
 
-MEASUREMENT = _outcome_part("automl_measurement", *_measurement_columns())
+MEASUREMENT = _part("outcome", "automl_measurement", *_measurement_columns())
+TIMING = _part("outcome", "automl_timing", *_timing_columns())
+EPOCH = _part("outcome", "automl_epoch", *_epoch_columns())
+DURATION = _part("outcome", "automl_duration", *_duration_columns())
 
-TIMING = _outcome_part(
-    "automl_timing",
-    Column("moment", ExactText, nullable=False),
-    Column("kind", ExactText, nullable=False),
-    Column("protocol", ExactText, nullable=False),
-    Column("device", ExactText, nullable=False),
-    Column("artefact", ExactText, nullable=False),
-    Column("control", ExactText, nullable=False),
-    Column("control_reference_ms", Real, nullable=False),
-    *_ratio_columns("control_ratio", nullable=False),
-    *_ratio_columns("twin_ratio", nullable=True),
-    *_ratio_columns("aa_ratio", nullable=True),
-    Column("samples_ms", JSON, nullable=False),
-)
-
-EPOCH = _outcome_part(
-    "automl_epoch",
-    Column("phase", ExactText, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("loss", Real, nullable=False),
-    Column("gradient_norm", Real, nullable=False),
-    Column("learning_rate", Real, nullable=False),
-    Column("seconds", Real, nullable=False),
-)
-
-DURATION = _outcome_part(
-    "automl_duration", Column("part", ExactText, nullable=False), Column("seconds", Real, nullable=False)
-)
-
-VIOLATION = _outcome_part(
+VIOLATION = _part(
+    "outcome",
     "automl_violation",
     Column("name", ExactText, nullable=False),
     Column("value", Real, nullable=False),
     Column("bound", Real, nullable=False),
 )
 
-NOTE = _outcome_part("automl_note", Column("text", ExactText, nullable=False))
+NOTE = _part("outcome", "automl_note", Column("text", ExactText, nullable=False))
 
 TRIAL = Table(
     "automl_trial",
@@ -168,6 +174,27 @@ TRIAL = Table(
     Index("automl_trial_by_shape", "study_id", "shape_key"),
     Index("automl_trial_by_candidate", "study_id", "candidate_hash"),
 )
+
+# What a trial is worth below the top rung; ids grow in the order in which results were recorded.
+RUNG = Table(
+    "automl_rung",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    _study_id(),
+    Column("trial", Integer, nullable=False),
+    Column("rung", Integer, nullable=False),
+    Column("checkpoint_sha256", ExactText),
+    Column("checkpoint_path", ExactText),
+    Column("checkpoint_size_bytes", BigInteger),
+    Column("created_at", Moment, nullable=False),
+    ForeignKeyConstraint(["study_id", "trial"], ["automl_trial.study_id", "automl_trial.number"]),
+    UniqueConstraint("study_id", "trial", "rung"),
+)
+
+RUNG_MEASUREMENT = _part("rung", "automl_rung_measurement", *_measurement_columns())
+RUNG_TIMING = _part("rung", "automl_rung_timing", *_timing_columns())
+RUNG_EPOCH = _part("rung", "automl_rung_epoch", *_epoch_columns())
+RUNG_DURATION = _part("rung", "automl_rung_duration", *_duration_columns())
 
 FINALIST = Table(
     "automl_finalist",
@@ -253,4 +280,13 @@ SESSION = Table(
     Column("started_at", Moment, nullable=False),
     Column("last_seen_at", Moment, nullable=False),
     Index("automl_session_by_study", "study_id", "id"),
+)
+
+# The latest write of each writer that repeats its writes after an outage: was it committed before the connection died?
+LAST_WRITE = Table(
+    "automl_last_write",
+    METADATA,
+    Column("writer", ExactText, primary_key=True),
+    Column("write", ExactText, nullable=False),
+    Column("written_at", Moment, nullable=False),
 )

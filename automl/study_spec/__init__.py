@@ -13,11 +13,12 @@ from automl.study_spec.document import (
     parse_study_spec,
     shipped_studies,
 )
-from automl.study_spec.parts import INDECISIVE, DataSpec, StudySpec
+from automl.study_spec.parts import INDECISIVE, OURS, DataSpec, StudySpec
 from automl.study_spec.values import Range
 
 __all__ = [
     "INDECISIVE",
+    "OURS",
     "DataSpec",
     "Range",
     "StudySpec",

@@ -27,19 +27,21 @@ def load_study_spec(path_or_name: str, overrides: Mapping[str, Any]) -> StudySpe
     """Return the study in a file, or the shipped one of that name, with `overrides` by dotted key laid over it.
 
     A relative `data.path` or `teacher.source` in a file is meant from the file's folder; one among the overrides from
-    the working directory.
+    the working directory. Overridden to run inline, a study leaves the cluster that its file names.
 
     Raises:
         InputError: naming every fault with file, key, what was expected and what was got.
     """
     where, text, folder = _read(path_or_name)
-    document = _parse(where, text)
+    document = _written_out(_parse(where, text))
     for key in PATHS:
         value = _found(document, key)
         if value is not None:
             _lay_over(document, key, _anchored(key, value, folder))
     for key, value in overrides.items():
         _lay_over(document, key, _anchored(key, value, Path.cwd()))
+    if overrides.get("search.executor") == "inline":
+        _leave_the_cluster(document, overrides)
     return parse_study_spec(document, where)
 
 
@@ -50,7 +52,7 @@ def parse_study_spec(document: Mapping[str, Any], where: str) -> StudySpec:
         InputError: naming every fault.
     """
     try:
-        return StudySpec.model_validate(document)
+        return StudySpec.model_validate(_written_out(document))
     except ValidationError as error:
         faults = [fault_of(where, detail) for detail in error.errors(include_url=False)]
         raise InputError(faults) from None
@@ -135,6 +137,12 @@ def _parse(where: str, text: str) -> dict[str, Any]:
     return document
 
 
+def _written_out(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with the short form `space: NAME` written out, so that overrides can be laid over it."""
+    space = document.get("space")
+    return {**document, "space": {"name": space}} if isinstance(space, str) else dict(document)
+
+
 def _repeated(where: str, node: yaml.Node, prefix: str = "") -> Iterator[Fault]:
     """Yield a fault for each key that is given twice: YAML would silently take the last one."""
     if not isinstance(node, yaml.MappingNode):
@@ -155,6 +163,13 @@ def _lay_over(document: dict[str, Any], key: str, value: Any) -> None:
         document[parent] = dict(part) if isinstance(part, Mapping) else {}
         document = document[parent]
     document[last] = value
+
+
+def _leave_the_cluster(document: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Take out the cluster that the file names, where the caller has the study run in this process."""
+    for key in ("search.ray.address", "search.ray.lane"):
+        if key not in overrides and _found(document, key) is not None:
+            _lay_over(document, key, None)
 
 
 def _found(document: Any, key: str) -> Any:

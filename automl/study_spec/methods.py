@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from automl import plugins
+from automl.study_spec.names import named
 from automl.study_spec.values import Part, Positive, Real, Share, Whole
 
 
@@ -17,10 +19,8 @@ def _different(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Different = AfterValidator(_different)
-Criteria = Annotated[
-    tuple[Literal["l1", "l2", "taylor", "sensitivity", "bn_scale", "geometric_median", "learned", "random"], ...],
-    Different,
-]
+CRITERIA = ("l1", "l2", "taylor", "sensitivity", "bn_scale", "geometric_median", "learned", "random")
+Criteria = Annotated[tuple[Annotated[str, named(plugins.CRITERIA, CRITERIA)], ...], Different]
 Schedules = Annotated[tuple[Literal["one_shot", "at_start", "iterative", "gradual", "adaptive"], ...], Different]
 Patterns = Annotated[tuple[Literal["unstructured", "2:4"], ...], Different]
 WeightCodings = Annotated[tuple[Literal["uniform", "codebook", "power_of_two"], ...], Different]

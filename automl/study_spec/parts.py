@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from automl import plugins
 from automl.outcome import OBJECTIVES
 from automl.study_spec.methods import (
+    CRITERIA,
     DistillationSpec,
     ModelSpec,
     PruningSpec,
@@ -28,6 +23,8 @@ from automl.study_spec.methods import (
     Runtimes,
     TeacherSpec,
 )
+from automl.study_spec.names import named
+from automl.study_spec.search import METHODS, SearchSpec, TrackingSpec
 from automl.study_spec.values import (
     AboveZero,
     BelowOne,
@@ -44,23 +41,32 @@ from automl.study_spec.values import (
 )
 
 INDECISIVE = (  # may change when a study goes on
-    "name", "budget", "storage", "search.workers", "search.executor", "search.ray", "search.timeout_seconds", "tracking",
+    "name", "budget", "storage", "search.workers", "search.executor", "search.ray", "search.timeout_seconds",
+    "tracking",
 )  # fmt: skip
 LATER = (  # keys that a study's digest leaves out where they have their defaults: older studies do not know them
     "model", "pruning", "quantization", "target.runtimes", "distillation.methods", "distillation.unlabelled",
-    "distillation.data", "teacher.others", "teacher.assistant", "training.start", "data.length", "data.vocabulary", "search.stopping",
+    "distillation.data", "teacher.others", "teacher.assistant", "training.start", "data.length", "data.vocabulary",
+    "search.stopping",
 )  # fmt: skip
+
+SOURCES = ("digits", "npz", "folder", "text")
+SPACE = "darts_cells"
+OURS: Mapping[str, tuple[str, ...]] = {  # the names of parts that no plugin may have, by group of entry points
+    plugins.SPACES: (SPACE,), plugins.SAMPLERS: METHODS, plugins.CRITERIA: CRITERIA,
+    plugins.TARGETS: ("cpu", "cuda", "recorded"), plugins.DATASETS: SOURCES,
+}  # fmt: skip
 
 
 class DataSpec(Part):
     """What to learn from, and how it is split; `seed` decides the splits and the subsets of the search.
 
-    `resize` is the shorter side in pixels that images of a folder are brought to before a square is cut from their
-    centre. The limits keep a seeded, stratified subset for the search; finalists train on everything. `length` (in
-    tokens) and `vocabulary` are those of text.
+    `source` is one of `SOURCES`, or a plugin's. `resize` is the shorter side in pixels that images of a folder are
+    brought to before a square is cut from their centre. The limits keep a seeded, stratified subset for the search;
+    finalists train on everything. `length` (in tokens) and `vocabulary` are those of text.
     """
 
-    source: Literal["digits", "npz", "folder", "text"]
+    source: Annotated[str, named(plugins.DATASETS, SOURCES)]
     path: Path | None = None
     validation: Share = 0.2
     test: Share = 0.2
@@ -84,7 +90,7 @@ class DataSpec(Part):
     def _leaves_something(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError("split so that validation + test are below 1")
-        if self.resize is not None and self.source != "folder":
+        if self.resize is not None and self.source in SOURCES and self.source != "folder":
             raise ValueError("without resize where source is not folder")
         if self.source != "text" and (self.length is not None or self.vocabulary is not None):
             raise ValueError("without length and vocabulary where source is not text")
@@ -92,9 +98,10 @@ class DataSpec(Part):
 
 
 class TargetSpec(Part):
-    """The device: cpu, cuda, or recorded:FILE. `channel_multiple` is what kept widths are rounded to.
+    """The device: cpu, cuda, recorded:FILE, or a plugin's NAME or NAME:ARGUMENT.
 
-    More than one of `runtimes` make the runtime that serves the file a dimension.
+    Kept widths are rounded to `channel_multiple`. More than one of `runtimes` make the runtime that serves the file a
+    dimension.
     """
 
     name: str = "cpu"
@@ -105,9 +112,12 @@ class TargetSpec(Part):
 
 
 class SpaceSpec(Part):
-    """Start widths, numbers of cells, and what the user knows: `fix` a dimension or `allow` some of its choices."""
+    """Start widths, numbers of cells, and what the user knows: `fix` a dimension or `allow` some of its choices.
 
-    name: str = "darts_cells"
+    `name` is ours, a plugin's, or `package.module:SPACE`; one that is not ours has its own widths and cells.
+    """
+
+    name: Annotated[str, Field(min_length=1)] = SPACE
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 48)
     cells: Annotated[tuple[Annotated[Whole, Field(ge=2, le=40)], ...], Field(min_length=1)] = (3, 4, 5)
     fix: dict[str, int | float | str] = Field(default_factory=dict)
@@ -157,67 +167,6 @@ class BudgetSpec(Part):
         if self.trials is None and self.trained is None and self.seconds is None:
             raise ValueError("given at least one of trials, trained and seconds")
         return self
-
-
-def _workers(value: object) -> int | str:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ValueError("auto, or a whole number of at least 1")
-
-
-class StoppingSpec(Part):
-    """Which trials are ended early: successive halving keeps one of `eta` at each rung below the top.
-
-    Each rung is `eta` times the one below it, in epochs or in training images.
-    """
-
-    method: Literal["none", "halving"] = "none"
-    eta: Annotated[Whole, Field(ge=2, le=10)] = 3
-    rungs: Annotated[Whole, Field(ge=2, le=6)] = 3
-    by: Literal["epochs", "data"] = "epochs"
-
-
-class RaySpec(Part):
-    """Which Ray cluster runs the workers, and what each one takes of it.
-
-    `address` is that of a cluster that runs (auto, HOST:PORT), None one of our own on this machine. `lane` names the
-    custom resource of the node whose device is timed, None the machine of the search.
-    """
-
-    address: str | None = None
-    cpus: Annotated[Real, Field(gt=0)] = 1.0
-    gpus: Annotated[Real, Field(ge=0)] = 0.0
-    lane: str | None = None
-
-
-class TrackingSpec(Part):
-    """Who else is told of a study: a port of Prometheus' metrics on loopback, folders of TensorBoard, MLflow, W&B."""
-
-    metrics_port: Annotated[Whole, Field(ge=0, le=65535)] | None = None
-    log: Path | None = None
-    tensorboard: Path | None = None
-    mlflow: Path | None = None
-    wandb: Path | None = None
-
-
-class SearchSpec(Part):
-    """How candidates are proposed and where they run; `enqueue` names known cells to begin with.
-
-    A trial that runs for longer than `timeout_seconds` is ended like one whose worker died.
-    """
-
-    method: Literal[
-        "nsga2", "tpe", "random", "sklearn_grid", "sklearn_random", "surrogate", "evolution", "gp", "reinforce",
-        "quasi_random",
-    ] = "nsga2"  # fmt: skip
-    seed: Seed = 0
-    population: Annotated[Whole, Field(ge=2)] = 12
-    workers: Annotated[int | str, BeforeValidator(_workers)] = "auto"
-    executor: Literal["ray", "inline", "tune"] = "ray"
-    timeout_seconds: Annotated[Real, Field(gt=0)] | None = None
-    stopping: StoppingSpec = StoppingSpec()
-    ray: RaySpec = RaySpec()
-    enqueue: tuple[str | dict[str, int | float | str], ...] = ()
 
 
 class FinalistsSpec(Part):
@@ -280,6 +229,15 @@ class StudySpec(Part):
         if only_size and "size_bytes" not in self.objectives:
             raise ValueError("with size_bytes among its objectives: sparsities and coded weights change the size only")
         return self
+
+    def foreign_parts(self) -> tuple[tuple[str, str], ...]:
+        """Return (group of entry points, name or place) of each part that is not ours, see `automl.plugins`."""
+        target = self.target.name.partition(":")[0]
+        said = {
+            plugins.SPACES: [self.space.name], plugins.SAMPLERS: [self.search.method],
+            plugins.CRITERIA: self.pruning.criteria, plugins.TARGETS: [target], plugins.DATASETS: [self.data.source],
+        }  # fmt: skip
+        return tuple((group, name) for group, names in said.items() for name in names if name not in OURS[group])
 
     def to_json(self) -> dict[str, Any]:
         """Return the resolved spec, defaults included, as plain JSON values; `parse_study_spec` reads it back."""

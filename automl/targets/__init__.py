@@ -9,12 +9,22 @@ by locks that die with their process.
 
 from automl.targets.opening import cuda_obstacle, default_lane_folder, open_target
 from automl.targets.session import runtime_obstacles
-from automl.targets.target import Contestant, Control, Format, Runner, Target, control_kind, runtime_of_control
+from automl.targets.target import (
+    Contestant,
+    Control,
+    Format,
+    RemoteTarget,
+    Runner,
+    Target,
+    control_kind,
+    runtime_of_control,
+)
 
 __all__ = [
     "Contestant",
     "Control",
     "Format",
+    "RemoteTarget",
     "Runner",
     "Target",
     "control_kind",

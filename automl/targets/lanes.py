@@ -6,6 +6,9 @@ guest's lock while it computes, and gives way at its next step boundary when a m
 Locks are `flock`s on files in a shared folder: they hold across processes and die with their holder, however it
 ends. The files stay behind on purpose, since removing a locked file would let two holders in. Neither lock can be
 taken twice by one thread: leave the training slot before entering the timing lane.
+
+A process that is stopped, or hangs, keeps its lock: `stuck_holder` names who has kept the lane from everyone for too
+long, and `end_stuck_holder` ends it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from automl.targets.lane_holders import (
+    COMPUTING,
+    TIMING,
+    WAITING,
+    Holder,
+    is_mine_to_end,
+    is_stopped,
+    kill,
+    read_holder,
+    sign,
+    wipe,
+)
 
 POLL_SECONDS = 0.02
 
@@ -77,10 +93,53 @@ def timing_lane(folder: Path, device: str = "cpu", *, plan: CorePlan | None = No
     """
     plan = core_plan() if plan is None else plan
     with ExitStack() as stack:
-        stack.enter_context(_locked(_lane_file(folder, device)))
+        lane = stack.enter_context(_locked(_lane_file(folder, device)))
+        sign(lane, WAITING)
         stack.enter_context(_locked(_guest_file(folder, device)))
         stack.enter_context(_pinned((plan.lane,), _calling_thread))
+        sign(lane, TIMING)
         yield plan
+
+
+def lane_holder(folder: Path, device: str = "cpu") -> Holder | None:
+    """Return who times on the device now, None where nobody does."""
+    path = _lane_file(folder, device)
+    holder = read_holder(path)
+    return holder if holder is not None and holder.doing == TIMING and _is_held(path) else None
+
+
+def stuck_holder(folder: Path, device: str, limit_s: float) -> Holder | None:
+    """Return the process that has kept the device's lane from everyone for longer than `limit_s`, None if none has.
+
+    That is one that times for so long, or a stopped guest for which a measurer has waited for so long (one that
+    computes is at its step, however long that takes). Those who wait for the lane are never meant.
+    """
+    return next((holder for holder, _ in _suspects(folder, device, limit_s)), None)
+
+
+def end_stuck_holder(folder: Path, device: str, limit_s: float) -> Holder | None:
+    """End the process that `stuck_holder` names, and return it; None where there is none, or it may not be ended.
+
+    It is ended only as a living process of this user that holds its lock still; never this process itself.
+    """
+    for holder, path in _suspects(folder, device, limit_s):
+        if is_mine_to_end(holder) and read_holder(path) == holder and _is_held(path) and kill(holder):
+            return holder
+    return None
+
+
+def _suspects(folder: Path, device: str, limit_s: float) -> Iterator[tuple[Holder, Path]]:
+    """Yield who is stuck, with the lock that it holds: at most one."""
+    lane, guest = _lane_file(folder, device), _guest_file(folder, device)
+    first = read_holder(lane)
+    if first is None or first.held_s <= limit_s or not _is_held(lane):
+        return
+    if first.doing == TIMING:
+        yield first, lane
+        return
+    second = read_holder(guest)
+    if second is not None and is_stopped(second) and _is_held(guest):
+        yield second, guest
 
 
 @dataclass(frozen=True)
@@ -107,6 +166,8 @@ def training_slot(
     paths[plan.lane] = _guest_file(folder, device)
     with ExitStack() as stack:
         held = _take_cores(paths, max(1, min(cores, len(paths))), stack)
+        if plan.lane in held:
+            sign(held[plan.lane], COMPUTING)
         stack.enter_context(_pinned(tuple(held), _thread_ids))
         if plan.lane in held:
             yield TrainingSlot(tuple(held), partial(_give_way, _lane_file(folder, device), held[plan.lane]))
@@ -120,9 +181,12 @@ def _give_way(lane: Path, guest: int) -> None:
     if descriptor is not None:
         _unlock(descriptor)
         return
+    wipe(guest)
     fcntl.flock(guest, fcntl.LOCK_UN)
-    with _locked(lane):
+    with _locked(lane) as held:
+        sign(held, WAITING)  # another guest may have been quicker
         fcntl.flock(guest, fcntl.LOCK_EX)
+    sign(guest, COMPUTING)
 
 
 def _take_cores(paths: Mapping[int, Path], wanted: int, stack: ExitStack) -> dict[int, int]:
@@ -146,13 +210,26 @@ def _take_cores(paths: Mapping[int, Path], wanted: int, stack: ExitStack) -> dic
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
+    """Wait for the lock, hold it, and yield the descriptor that does."""
     descriptor = _open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+    except BaseException:  # interrupted while it waited: the signature in the file is another one's
+        os.close(descriptor)
+        raise
+    try:
+        yield descriptor
     finally:
         _unlock(descriptor)
+
+
+def _is_held(path: Path) -> bool:
+    descriptor = _try_lock(path)
+    if descriptor is None:
+        return True
+    _unlock(descriptor)
+    return False
 
 
 def _try_lock(path: Path) -> int | None:
@@ -167,6 +244,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _unlock(descriptor: int) -> None:
+    wipe(descriptor)
     fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it with a child forked meanwhile
     os.close(descriptor)
 

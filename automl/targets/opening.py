@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from automl import plugins
 from automl.errors import Fault, InputError, input_error
 from automl.targets.cpu import CpuTarget
 from automl.targets.fingerprint import describe_cpu
@@ -23,7 +25,7 @@ def open_target(
     name: str, *, batch: int, channel_multiple: int, lane_folder: Path | None = None,
     runtimes: Sequence[str] = (ONNX_RUNTIME,),
 ) -> Target:  # fmt: skip
-    """Return the target called "cpu", "cuda" or "recorded:FILE".
+    """Return the target called "cpu", "cuda", "recorded:FILE", or as a plugin calls it: "NAME" or "NAME:ARGUMENT".
 
     Args:
         name: one of those.
@@ -34,7 +36,7 @@ def open_target(
 
     Raises:
         InputError: naming every fault: an unknown name, a batch or multiple below 1, a runtime that is unknown or not
-            installed, no GPU, a bad recording.
+            installed, no GPU, a bad recording, a plugin that cannot be used.
     """
     faults = [
         Fault(f"target.{key}", "a whole number of at least 1", str(value))
@@ -46,15 +48,15 @@ def open_target(
         raise InputError(faults)
     if name.startswith(RECORDED):
         return open_recording(Path(name.removeprefix(RECORDED)), channel_multiple=channel_multiple)
+    folder = default_lane_folder() if lane_folder is None else lane_folder
     openers: dict[str, Callable[[], Target]] = {
-        "cpu": lambda: _open_cpu(
-            batch, channel_multiple, default_lane_folder() if lane_folder is None else lane_folder, runtimes
-        ),
+        "cpu": lambda: _open_cpu(batch, channel_multiple, folder, runtimes),
         "cuda": _refuse_cuda,
     }
-    if name not in openers:
-        raise input_error("target.name", f"one of {', '.join(openers)}, {RECORDED}FILE", repr(name))
-    return openers[name]()
+    if name in openers:
+        return openers[name]()
+    settings = {"batch": batch, "channel_multiple": channel_multiple, "lane_folder": folder, "runtimes": runtimes}
+    return _open_foreign(name, (*openers, f"{RECORDED}FILE"), settings)
 
 
 def default_lane_folder() -> Path:
@@ -94,6 +96,20 @@ def _open_cpu(batch: int, channel_multiple: int, lane_folder: Path, runtimes: Se
         rules=TimingRules(),
         served_by=served_by,
     )
+
+
+def _open_foreign(name: str, built_in: Sequence[str], settings: Mapping[str, Any]) -> Target:
+    """Return the target of a plugin, held against what a target has."""
+    plugin, _, argument = name.partition(":")
+    known, where = plugins.names(plugins.TARGETS, built_in), f"target.name {name}"
+    if plugin not in known:
+        raise input_error("target.name", f"one of {', '.join([*built_in, *known])}", repr(name))
+    target = plugins.ask(plugins.load(plugins.TARGETS, plugin, built_in), where, argument, **settings)
+    lacking = [member for member in vars(Target) if not member.startswith("_") and not hasattr(target, member)]
+    if lacking:
+        got = f"a {type(target).__name__} without {', '.join(lacking)}"
+        raise input_error(where, "a plugin that returns a Target", got, "Mend the plugin.")
+    return target  # type: ignore[no-any-return]
 
 
 def _refuse_cuda() -> Target:

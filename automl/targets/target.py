@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,5 +120,22 @@ class Target(Protocol):
 
         Raises:
             TargetError: where the file cannot be loaded, or the runtime is not there.
+        """
+        ...
+
+
+@runtime_checkable
+class RemoteTarget(Target, Protocol):
+    """A target whose device is on another machine: what this process would find out by itself is asked there."""
+
+    def saturates(self) -> bool:
+        """Tell whether the U8S8 kernels of the device lose large sums."""
+        ...
+
+    def peak_memory(self, path: Path, runtime: str) -> int | None:
+        """Return the bytes that loading and running the file costs on the device, None where it does not tell.
+
+        Raises:
+            TargetError: where the file cannot be run.
         """
         ...

@@ -79,12 +79,14 @@ class Schedule:
 
     With `seconds` the cosine also ends by the clock: whichever of the two is further decides the learning rate
     (Li et al., "Budgeted Training", 2020), so that a training that must fit a budget still anneals to the end.
+    `before` counts the epochs of earlier cosines: order, views and numbers of the epochs go on from there.
     """
 
     epochs: int
     first: float = 0.0
     last: float = 1.0
     seconds: float | None = None
+    before: int = 0
 
 
 def train(
@@ -126,7 +128,7 @@ def train(
         step = round(schedule.first * schedule.epochs * steps)
         records: list[_Step] = []
         while True:
-            epoch = step // steps
+            epoch = schedule.before + step // steps
             for position, batch in enumerate(_batches(data, epoch, plan.batch_size, seed)):
                 if position < step % steps:
                     continue  # where an earlier phase of the same cosine left off

@@ -13,6 +13,7 @@ from automl.pareto import Losses, hypervolume, losses, reference_point
 from automl.views.facts import PointFacts, StudyFacts
 
 PLANE = ("accuracy", "latency_ms")
+AHEAD = 256  # trials that are held against a front at once
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,17 @@ def history_facts(facts: StudyFacts, objectives: Sequence[str] = PLANE) -> Histo
     if len(table) == 0:
         return History((), ())
     reference = reference_point([table])
-    front, numbers, volumes = table[:0], [0], [0.0]
-    for point, loss in zip(points, table, strict=True):
-        if not np.any(np.all(front <= loss, axis=1)):
-            front = np.vstack([front[~np.all(loss <= front, axis=1)], loss])
-            numbers.append(point.number if point.number is not None else numbers[-1])
-            volumes.append(hypervolume(front, reference))
+    front, numbers, volumes, at = table[:0], [0], [0.0], 0
+    while at < len(table):
+        news = ~np.any(np.all(front[:, None] <= table[None, at : at + AHEAD], axis=2), axis=0)
+        if not news.any():
+            at += AHEAD
+            continue
+        at += int(np.argmax(news))
+        loss, number = table[at], points[at].number
+        front = np.vstack([front[~np.all(loss <= front, axis=1)], loss])
+        numbers.append(number if number is not None else numbers[-1])
+        volumes.append(hypervolume(front, reference))
     shares = [volume / volumes[-1] for volume in volumes]
     last = facts.trials[-1].number
     return History((*numbers, last if last is not None else numbers[-1]), (*shares, shares[-1]))

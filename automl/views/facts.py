@@ -7,18 +7,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from automl.candidate import Candidate
 from automl.errors import input_error
 from automl.outcome import Failed, Infeasible, Measured, Measurement, Stopped, Timing
-from automl.search.front import admitted, latency_kind, refusal, study_front
+from automl.search.front import UNSTABLE, admitted, latency_kind, recorded_front, refusal, study_front
+from automl.storage.records import PointRecord, PointValue
 
 if TYPE_CHECKING:
     from automl.storage import FinalistRecord, Store, StudyRecord, TeacherRecord, TrialRecord
 
 Role = Literal["trial", "finalist", "twin", "teacher"]
 Standing = Literal["front", "dominated", "not paying", "unstable", "infeasible", "stopped", "failed", "open"]
+FIGURES = ("accuracy", "balanced_accuracy", "latency_ms", "size_bytes")  # what the many of a long study are read for
+LONG = 1_000  # trials from which a study is a long one
 COMPRESSIONS = ("uncompressed", "pruned", "quantized", "pruned + quantized")
 # The finalists are scored on the test set; they are drawn beside the validation figure of the same quantity.
 TEST_NAMES: Mapping[str, str] = {
@@ -38,25 +42,35 @@ class Reading:
     samples: int
 
 
+AnyReading = Reading | PointValue  # as it was read in whole, or quickly
+
+
 @dataclass(frozen=True)
 class PointFacts:
     """One mark: a trial, a finalist, an uncompressed twin or the teacher.
 
     `number` is the trial's; a finalist's is that of the trial it comes from. `standing` says why a trial is where it
-    is; `reason` says it in words. `sequence` orders trials by when they were finished.
+    is; `reason` says it in words. `described` is the candidate, None for the many off the front of a long study, of
+    which only the figures are read.
     """
 
     role: Role
     number: int | None
     standing: Standing
     reason: str
-    candidate: Candidate
+    described: Candidate | None
     candidate_hash: str
-    readings: Mapping[str, Reading]
+    readings: Mapping[str, AnyReading]
     protocol: str
     twin_ratio: tuple[float, float, float] | None
     verdict: str
     reused_from: int | None
+
+    @property
+    def candidate(self) -> Candidate:
+        """Return the candidate of a point that is described."""
+        assert self.described is not None, f"trial {self.number} is one of many off the front"
+        return self.described
 
     @property
     def compression(self) -> str:
@@ -88,12 +102,12 @@ class StudyFacts:
     points: tuple[PointFacts, ...]
     counts: Mapping[str, int]
 
-    @property
+    @cached_property
     def trials(self) -> tuple[PointFacts, ...]:
         """Return the points that are trials."""
         return tuple(point for point in self.points if point.role == "trial")
 
-    @property
+    @cached_property
     def front(self) -> tuple[PointFacts, ...]:
         """Return the trials on the front, the fastest first."""
         standing = [point for point in self.trials if point.standing == "front"]
@@ -101,7 +115,7 @@ class StudyFacts:
 
 
 def study_facts(store: Store, name: str) -> StudyFacts:
-    """Return the facts of the study `name`.
+    """Return the facts of the study `name`; of a long one only the front is described.
 
     Raises:
         InputError: where there is no such study; names those that there are.
@@ -110,27 +124,45 @@ def study_facts(store: Store, name: str) -> StudyFacts:
     if study is None:
         known = ", ".join(record.name for record in store.studies())
         raise input_error("the study", f"one of: {known}" if known else "in the storage, which is empty", repr(name))
-    return facts_of(study, store.trials(study.id), store.finalists(study.id), store.teacher(study.id))
+    light = store.points(study.id, sorted({*FIGURES, *study.objectives}))
+    numbers = None if len(light) <= LONG else [point.number for point in study_front(light, study.objectives)]
+    described = store.trials(study.id, numbers=numbers)
+    return facts_of(study, described, store.finalists(study.id), store.teacher(study.id), light)
 
 
 def facts_of(
     study: StudyRecord,
-    trials: Sequence[TrialRecord],
+    described: Sequence[TrialRecord],
     finalists: Sequence[FinalistRecord],
     teacher: TeacherRecord | None,
+    light: Sequence[PointRecord] = (),
 ) -> StudyFacts:
-    """Return the facts of records that are already read."""
-    on_front = {trial.number for trial in study_front(trials, study.objectives)}
-    eligible = {trial.number for trial in admitted(trials, study.objectives)}
-    ordered = sorted(trials, key=lambda trial: trial.number)
-    points = [_trial_point(trial, study.objectives, trial.number in on_front, eligible) for trial in ordered]
+    """Return the facts of records that are already read.
+
+    Args:
+        study: in the record.
+        described: trials in whole: all of them, or of a long study those on the front.
+        finalists: with the twins.
+        teacher: of the study.
+        light: all trials, where they are not all described.
+    """
+    whole = {trial.number: trial for trial in described}
+    trials: Sequence[TrialRecord | PointRecord]
+    trials = sorted([*described, *(one for one in light if one.number not in whole)], key=lambda trial: trial.number)
+    eligible = admitted(trials, study.objectives)
+    on_front = {trial.number for trial in study_front(eligible, study.objectives)}
+    kind = next((kind for trial in eligible if (kind := latency_kind(trial)) is not None), "measured")
+    may_stand = {trial.number for trial in eligible}
+    points = [
+        _trial_point(trial, study.objectives, _standing(trial, trial.number in on_front, trial.number in may_stand))
+        for trial in trials
+    ]
     points += [_finalist_point(finalist) for finalist in finalists if finalist.role in ("finalist", "twin")]
     points += [] if teacher is None else [_teacher_point(teacher)]
-    kinds = {kind for trial in trials if trial.number in eligible and (kind := latency_kind(trial)) is not None}
     counts = Counter(trial.state if trial.reused_from is None else "reused" for trial in trials)
     return StudyFacts(
         study.name, study.seed, study.device, tuple(study.objectives), _limits(study.spec),
-        next(iter(kinds), "measured"), study.created_at, study.finished_at, tuple(points), dict(counts),
+        kind, study.created_at, study.finished_at, tuple(points), dict(counts),
     )  # fmt: skip
 
 
@@ -143,40 +175,40 @@ def front_trials(store: Store, name: str) -> list[TrialRecord]:
     study = store.find_study(name)
     if study is None:
         raise input_error("the study", "in the storage", repr(name))
-    return study_front(store.trials(study.id), study.objectives)
+    return recorded_front(store, study)
 
 
-def _trial_point(trial: TrialRecord, objectives: Sequence[str], on_front: bool, eligible: set[int]) -> PointFacts:
+def _trial_point(trial: TrialRecord | PointRecord, objectives: Sequence[str], standing: Standing) -> PointFacts:
+    if isinstance(trial, PointRecord):
+        return _light_point(trial, objectives, standing)
     outcome = trial.outcome
     measurements = outcome.measurements if isinstance(outcome, Measured | Infeasible) else ()
     timings = outcome.timings if isinstance(outcome, Measured | Infeasible) else ()
-    standing = _standing(trial, on_front, trial.number in eligible)
+    said = outcome.reason if isinstance(outcome, Infeasible | Stopped | Failed) else ""
     return PointFacts(
-        "trial", trial.number, standing, _reason(trial, objectives, standing), trial.candidate, trial.candidate_hash,
-        _readings(measurements), _protocol(measurements), _twin_ratio(outcome, timings),
+        "trial", trial.number, standing, said if said else _refusal(trial, objectives, standing), trial.candidate,
+        trial.candidate_hash, _readings(measurements), _protocol(measurements), _twin_ratio(outcome, timings),
         outcome.gain.verdict if isinstance(outcome, Measured) else "", trial.reused_from,
     )  # fmt: skip
 
 
-def _standing(trial: TrialRecord, on_front: bool, eligible: bool) -> Standing:
-    outcome = trial.outcome
-    if isinstance(outcome, Measured):
-        if on_front:
-            return "front"
-        if eligible:
-            return "dominated"
-        return "unstable" if outcome.gain.pays else "not paying"
-    if isinstance(outcome, Infeasible):
-        return "infeasible"
-    if isinstance(outcome, Stopped):
-        return "stopped"
-    return "failed" if isinstance(outcome, Failed) else "open"
+def _light_point(trial: PointRecord, objectives: Sequence[str], standing: Standing) -> PointFacts:
+    return PointFacts(
+        "trial", trial.number, standing, _refusal(trial, objectives, standing), None, "", trial.values, "", None,
+        "" if trial.verdict is None else trial.verdict, trial.reused_from,
+    )  # fmt: skip
 
 
-def _reason(trial: TrialRecord, objectives: Sequence[str], standing: Standing) -> str:
-    if isinstance(trial.outcome, Infeasible | Stopped | Failed):
-        return trial.outcome.reason
-    if standing in ("front", "dominated"):
+def _standing(trial: TrialRecord | PointRecord, on_front: bool, eligible: bool) -> Standing:
+    if trial.state != "measured":
+        return trial.state
+    if eligible:
+        return "front" if on_front else "dominated"
+    return "unstable" if refusal(trial, ()) in (UNSTABLE, None) else "not paying"
+
+
+def _refusal(trial: TrialRecord | PointRecord, objectives: Sequence[str], standing: Standing) -> str:
+    if standing not in ("unstable", "not paying"):
         return ""
     return refusal(trial, objectives) or "its latency is of another kind"
 

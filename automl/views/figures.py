@@ -17,6 +17,7 @@ from automl.views.marks import Plane, front_line, point_traces, strip_trace
 from automl.views.notes import bounds, limit_notes, limit_shapes, names, note, size_notes, size_shapes
 from automl.views.rows import counts_words, headline
 from automl.views.style import MUTED, SERIES, SERIES_SYMBOLS, layout, rgba
+from automl.views.thinning import along, thinned
 from automl.views.wording import value_words
 
 STRIP = (0.0, 0.075)  # of the height: where what was never trained is laid out by its latency
@@ -35,22 +36,46 @@ def front_figure(facts: StudyFacts, x: str = "latency_ms", y: str = "accuracy", 
     left out. Up to three points are named.
     """
     own = [point for point in facts.points if point.reused_from is None]
-    strip = [point for point in own if point.standing == "infeasible" and point.value(x) > 0]
+    over = [point for point in own if point.standing == "infeasible" and point.value(x) > 0]
     plane = Plane(x, y, size, _largest(own, size))
     placed = [point for point in own if plane.holds(point)]
     line = line_points(facts.front, x, y)
-    x_span = span(x, [point.value(x) for point in [*placed, *strip]] + bounds(facts, x))
+    x_span = span(x, [point.value(x) for point in [*placed, *over]] + bounds(facts, x))
     y_span = span(y, [plane.height(point) for point in placed])
+    shown = _shown(placed, plane, x_span, y_span)
+    strip = thinned(over, lambda point: (along(x, point.value(x), x_span),))
     figure = go.Figure(layout=layout(facts.name, f"{counts_words(facts)} · {headline(facts)}", facts.name))
     figure.add_traces([front_line(line, plane, x_span, y_span)] if line else [])
-    figure.add_traces(point_traces(placed, plane) + ([strip_trace(strip, x)] if strip else []))
+    figure.add_traces(point_traces(shown, plane) + ([strip_trace(strip, x)] if strip else []))
     return figure.update_layout(
         xaxis=axis(x, *x_span, facts.latency_kind) | {"anchor": "y2" if strip else "y"},
         yaxis=axis(y, *y_span) | {"domain": PLOT if strip else (0, 1)},
         yaxis2=STRIP_AXIS if strip else {"visible": False},
         shapes=limit_shapes(facts, x) + size_shapes(plane),
-        annotations=limit_notes(facts, x) + names(line, plane, x_span) + size_notes(plane) + _strip_notes(strip),
+        annotations=limit_notes(facts, x)
+        + names(line, plane, x_span)
+        + size_notes(plane)
+        + _strip_notes(over)
+        + _crowd_notes(len(placed) - len(shown) + len(over) - len(strip)),
     )
+
+
+def _shown(
+    placed: Sequence[PointFacts], plane: Plane, x_span: tuple[float, float], y_span: tuple[float, float]
+) -> list[PointFacts]:
+    """Return what is drawn: everything but those of a crowd off the front that would lie on each other."""
+    crowd = [point for point in placed if point.role == "trial" and point.standing != "front"]
+    kept = thinned(
+        crowd,
+        lambda point: (along(plane.x, point.value(plane.x), x_span), along(plane.y, plane.height(point), y_span)),
+    )
+    left_out = {point.number for point in crowd} - {point.number for point in kept}
+    return [point for point in placed if point.role != "trial" or point.number not in left_out]
+
+
+def _crowd_notes(hidden: int) -> list[dict[str, Any]]:
+    words = f"{hidden:,} trials off the front are not drawn: they lie on others"
+    return [note(words, 1.0, PLOT[0], "right", "bottom")] if hidden else []
 
 
 def _largest(points: Sequence[PointFacts], size: str) -> float:

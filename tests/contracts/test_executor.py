@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,23 +18,62 @@ import pytest
 from automl.errors import AutomlError
 from automl.search.executor import Completion, Executor
 from automl.search.inline import InlineExecutor
-from automl.search.ray_pool import RayExecutor, end_orphans
+from automl.search.ray_cluster import PoolPlan, end_orphans
+from automl.search.ray_pool import RayExecutor
+from tests.search.ray_clusters import LoopbackCluster
 
 DEADLINE_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def ray_executor() -> Iterator[RayExecutor]:
-    executor = RayExecutor(2)
+def open_inline() -> Iterator[Executor]:
+    yield InlineExecutor()
+
+
+def open_private() -> Iterator[Executor]:
+    executor = RayExecutor(PoolPlan(2))
     yield executor
     executor.close()
 
 
-@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def executor(request: pytest.FixtureRequest) -> Executor:
-    chosen: Executor = InlineExecutor() if request.param == "inline" else request.getfixturevalue("ray_executor")
-    chosen.share({"base": 10})
-    return chosen
+def open_joined() -> Iterator[Executor]:
+    cluster = LoopbackCluster(2)
+    try:
+        executor = RayExecutor(PoolPlan(2, cluster.address))
+        yield executor
+        executor.close()
+    finally:
+        cluster.end()
+
+
+POOLS = {"inline": open_inline, "ray": open_private, "ray joined": open_joined}
+
+
+@pytest.fixture(
+    scope="module",
+    params=["inline", pytest.param("ray", marks=pytest.mark.ray), pytest.param("ray joined", marks=pytest.mark.ray)],
+)
+def pool(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    """One pool at a time: a process can be on one cluster only, so that pytest runs the tests pool by pool."""
+    yield from POOLS[request.param]()
+
+
+@pytest.fixture
+def executor(pool: Executor) -> Executor:
+    pool.share({"base": 10})
+    return pool
+
+
+@pytest.fixture
+def ray_executor(pool: Executor) -> RayExecutor:
+    assert isinstance(pool, RayExecutor)
+    return pool
+
+
+on_ray = pytest.mark.parametrize(
+    "pool", [pytest.param("ray", marks=pytest.mark.ray), pytest.param("ray joined", marks=pytest.mark.ray)],
+    indirect=True,
+)  # fmt: skip
+on_private_ray = pytest.mark.parametrize("pool", [pytest.param("ray", marks=pytest.mark.ray)], indirect=True)
 
 
 class Add:
@@ -56,6 +96,14 @@ def exhaust(context: Any) -> None:
 
 def die(context: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep(context: Any) -> None:
+    time.sleep(DEADLINE_S)
+
+
+def fill_disk(context: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def pid(context: Any) -> int:
@@ -107,7 +155,7 @@ def test_executor_with_nothing_to_do_collects_nothing_at_once(executor: Executor
     assert executor.collect(3600.0) == []
 
 
-@pytest.mark.ray
+@on_ray
 def test_ray_executor_tells_a_death_and_replaces_the_worker(ray_executor: RayExecutor) -> None:
     ray_executor.share({"base": 10})
     before = set(ray_executor.pids())
@@ -119,7 +167,7 @@ def test_ray_executor_tells_a_death_and_replaces_the_worker(ray_executor: RayExe
     assert len(set(ray_executor.pids()) - before) == 1
 
 
-@pytest.mark.ray
+@on_ray
 def test_ray_executor_tells_deaths_of_one_moment_together(ray_executor: RayExecutor) -> None:
     ray_executor.pids()
     ray_executor.submit("a", die)
@@ -127,12 +175,30 @@ def test_ray_executor_tells_deaths_of_one_moment_together(ray_executor: RayExecu
     assert sorted(completion.key for completion in ray_executor.collect(30.0)) == ["a", "b"]
 
 
-@pytest.mark.ray
+@on_ray
+def test_ray_executor_ends_the_worker_of_a_task(ray_executor: RayExecutor) -> None:
+    """Its end is a death; the next task runs elsewhere, and ending what is not under way does nothing."""
+    ray_executor.pids()
+    ray_executor.submit("a", sleep)
+    ray_executor.end("b")
+    ray_executor.end("a")
+    [completion] = ray_executor.collect(30.0)
+    assert (completion.key, completion.worker_died, completion.withdrawn) == ("a", True, False)
+    assert gather(ray_executor, {"b": pid})["b"].error is None
+
+
+@on_ray
+def test_ray_executor_hands_back_what_its_machine_failed(ray_executor: RayExecutor) -> None:
+    completion = gather(ray_executor, {"a": fill_disk})["a"]
+    assert completion.withdrawn and completion.error is not None and "No space left" in completion.error
+
+
+@on_ray
 def test_ray_executor_runs_outside_of_this_process(ray_executor: RayExecutor) -> None:
     assert gather(ray_executor, {"a": pid})["a"].value != os.getpid()
 
 
-@pytest.mark.ray
+@on_private_ray
 def test_ray_executor_listens_on_loopback_only(ray_executor: RayExecutor) -> None:
     ray_executor.pids()
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -147,7 +213,7 @@ def test_ray_executor_listens_on_loopback_only(ray_executor: RayExecutor) -> Non
     assert addresses <= {"127.0.0.1", "::1"}
 
 
-@pytest.mark.ray
+@on_private_ray
 def test_ray_executor_asks_for_its_token(ray_executor: RayExecutor) -> None:
     """A stranger without the token cannot join: the token lies in a file that only its owner may read."""
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
@@ -156,7 +222,7 @@ def test_ray_executor_asks_for_its_token(ray_executor: RayExecutor) -> None:
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-@pytest.mark.ray
+@on_private_ray
 def test_ray_executor_runs_no_dashboard(ray_executor: RayExecutor) -> None:
     """Ray starts the process all the same, for its reports of usage, which are off; it serves nothing."""
     lines = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
@@ -164,10 +230,10 @@ def test_ray_executor_runs_no_dashboard(ray_executor: RayExecutor) -> None:
     assert lines and serving == []
 
 
-@pytest.mark.ray
+@on_private_ray
 def test_ray_executor_refuses_a_ray_that_runs_already(ray_executor: RayExecutor) -> None:
     with pytest.raises(AutomlError, match="already running in this process"):
-        RayExecutor(1)
+        RayExecutor(PoolPlan(1))
 
 
 def test_end_orphans_ends_only_processes_of_that_session(tmp_path: Path) -> None:

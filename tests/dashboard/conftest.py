@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from automl.search.mirror import frozen_trial, open_mirror
+from automl.search.mirror import Mirror
 from automl.space import Dimension, SearchSpace
 from automl.storage import Store, open_store
 from dashboard.wiring import address_of, build_server
@@ -22,10 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder: Path = tmp_path_factory.mktemp("dashboard")
     with open_store(f"sqlite:///{folder}/fake.db") as store:
         record_study(store, "fake", 12)
-        mirror = open_mirror(store.url, "fake", OBJECTIVES)
-        for trial in store.trials(1):
-            if trial.outcome is not None:
-                mirror.add_trial(frozen_trial(trial, SPACE, OBJECTIVES))
+        Mirror(store.url, "fake", SPACE, OBJECTIVES, store.trials(1)).close()
         yield store
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from automl.storage import Store
-from dashboard.queries import read_view, study_names
+from dashboard.queries import read_pulse, study_names
 from tests.fake_study import FakeTrial, fake_candidate, fake_measured, record_trial
 
 if TYPE_CHECKING:
@@ -34,11 +34,17 @@ def test_study_names_are_newest_first(store: Store) -> None:
     assert study_names(store) == ["fake"]
 
 
-def test_read_view_changes_its_revision_with_the_record(store: Store) -> None:
-    before = read_view(store, "fake")
-    assert read_view(store, "fake").revision == before.revision
+def test_read_pulse_changes_with_the_record(store: Store) -> None:
+    before = read_pulse(store, "fake")
+    assert read_pulse(store, "fake") == before
     _finish_one_more(store)
-    assert read_view(store, "fake").revision != before.revision
+    assert read_pulse(store, "fake").revision != before.revision
+
+
+def test_read_pulse_reads_no_trial(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "trials", None)
+    monkeypatch.setattr(Store, "points", None)
+    assert not read_pulse(store, "fake").running
 
 
 @pytest.mark.browser

@@ -1,6 +1,6 @@
 """A driver on Ray in a process of its own, which is killed or interrupted after a number of finished trials.
 
-Arguments: folder, trials, after how many to end, and how: "kill", "interrupt" or "never".
+Arguments: folder, trials, after how many to end, how ("kill", "interrupt" or "never"), and a cluster's address.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 
 from automl.candidate import Candidate
 from automl.outcome import Timing
-from automl.search.driver import drive
+from automl.search.driver import RungStep, drive
 from automl.search.executor import Task
 from automl.search.mirror import Mirror
 from automl.search.progress import Progress
-from automl.search.ray_pool import RayExecutor
+from automl.search.ray_pool import PoolPlan, RayExecutor
 from tests.search.search_fakes import OBJECTIVES, FakeTask, drive_plan, new_store, small_space
 
 
-def main(folder: Path, trials: int, last: int, how: str) -> None:
+def main(folder: Path, trials: int, last: int, how: str, address: str | None = None) -> None:
     """Run the study in `folder`."""
 
-    def make_task(candidate: Candidate, known: Timing | None) -> Task:
+    def make_task(candidate: Candidate, known: Timing | None, step: RungStep | None = None) -> Task:
         return FakeTask(candidate, folder=str(folder / "runs"))
 
     ended: list[int] = []
@@ -37,7 +37,7 @@ def main(folder: Path, trials: int, last: int, how: str) -> None:
                 os.killpg(os.getpgrp(), signal.SIGINT)  # what Ctrl-C does: everyone in the foreground hears it
 
     (folder / "runs").mkdir(exist_ok=True)
-    store, executor = new_store(folder), RayExecutor(2)
+    store, executor = new_store(folder), RayExecutor(PoolPlan(2, address))
     mirror = Mirror(store.url, "study", small_space(), OBJECTIVES, store.trials(1))
     print(*executor.pids(), flush=True)
     try:
@@ -51,4 +51,4 @@ def main(folder: Path, trials: int, last: int, how: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

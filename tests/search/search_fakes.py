@@ -21,7 +21,7 @@ from automl.candidate import (
     TrainingPlan,
 )
 from automl.outcome import Artefact, Gain, Infeasible, Kind, Measured, Measurement, Outcome, Ratio, Timing, state_of
-from automl.search.driver import Budget, DrivePlan
+from automl.search.driver import Budget, DrivePlan, RungStep
 from automl.search.executor import Task
 from automl.search.samplers import SamplerPlan
 from automl.space import Choice, Dimension, SearchSpace
@@ -127,7 +127,7 @@ class FakeTask:
             return file.tell()
 
 
-def fake_task(candidate: Candidate, known: Timing | None) -> Task:
+def fake_task(candidate: Candidate, known: Timing | None, step: RungStep | None = None) -> Task:
     """Return the plain task of a candidate."""
     return FakeTask(candidate)
 

@@ -11,10 +11,11 @@ import pytest
 
 from automl.candidate import Candidate
 from automl.outcome import Failed, Timing
-from automl.search.driver import MAX_RUNS, Budget, DrivePlan, drive
+from automl.search.driver import Budget, DrivePlan, RungStep, drive
 from automl.search.executor import Completion, Executor, Task, run_task
 from automl.search.inline import InlineExecutor
 from automl.search.progress import Progress
+from automl.search.record_view import MAX_RUNS
 from automl.storage import Store, TrialRecord, current_holder
 from tests.search.search_fakes import FakeTask, Silence, drive_plan, new_store, outcome_of, sampler_plan
 
@@ -57,6 +58,9 @@ class Script:
         self.most = 0
         self._running: list[tuple[str, Task]] = []
 
+    def end(self, key: str) -> None:
+        self.fates.setdefault(key, []).insert(0, "dies")
+
     def share(self, context: Any) -> None:
         pass
 
@@ -76,8 +80,11 @@ class Script:
 
     def _end(self, key: str, task: Task) -> Completion:
         fates = self.fates.get(key, [])
-        if fates and fates.pop(0) == "dies":
+        fate = fates.pop(0) if fates else "ends"
+        if fate == "dies":
             return Completion(key, error="killed by signal 9", worker_died=True)
+        if fate == "withdrawn":
+            return Completion(key, error="the disk is full", withdrawn=True)
         return run_task(key, task, None)
 
 
@@ -193,7 +200,7 @@ def test_drive_runs_those_that_died_together_alone_to_find_the_culprit(tmp_path:
     ("fault", "reason"), [("raises", "ValueError: a fault of its own"), ("memory", "out of memory")]
 )
 def test_drive_records_a_crash_with_its_traceback_and_goes_on(tmp_path: Path, fault: str, reason: str) -> None:
-    def make_task(candidate: Candidate, known: Timing | None) -> Task:
+    def make_task(candidate: Candidate, known: Timing | None, step: RungStep | None = None) -> Task:
         return FakeTask(candidate, fault if len(store.trials(1)) == 2 else "")
 
     store = new_store(tmp_path)
@@ -228,7 +235,7 @@ def test_drive_reuses_what_is_running_at_the_moment(tmp_path: Path) -> None:
 def test_drive_without_a_limit_of_trials_ends_where_nothing_new_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("automl.search.driver.BARREN_TRIALS", 10)
+    monkeypatch.setattr("automl.search.conductor.BARREN_TRIALS", 10)
     tiny = sampler_plan().space.narrow({"op_*": "conv_3x3", "prune_*": 0.0, "alpha": 1.0, "temperature": 1.0}, {})
     store = new_store(tmp_path)
     plan = drive_plan(sampler=sampler_plan("random", space=tiny), budget=Budget(None, 50, None))
@@ -269,7 +276,7 @@ def test_drive_ends_with_its_grid(tmp_path: Path) -> None:
 def test_drive_hands_known_timings_to_the_task(tmp_path: Path) -> None:
     seen: list[Timing | None] = []
 
-    def make_task(candidate: Candidate, known: Timing | None) -> Task:
+    def make_task(candidate: Candidate, known: Timing | None, step: RungStep | None = None) -> Task:
         seen.append(known)
         return FakeTask(candidate)
 

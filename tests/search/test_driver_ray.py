@@ -13,11 +13,11 @@ import pytest
 
 from automl.candidate import Candidate
 from automl.outcome import Failed, Timing
-from automl.search.driver import drive
+from automl.search.driver import RungStep, drive
 from automl.search.executor import Task
 from automl.search.inline import InlineExecutor
 from automl.search.mirror import Mirror, mirrored_numbers, open_mirror
-from automl.search.ray_pool import RayExecutor
+from automl.search.ray_pool import PoolPlan, RayExecutor
 from tests.search.search_fakes import OBJECTIVES, FakeTask, Silence, drive_plan, new_store, small_space
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def executor() -> Iterator[RayExecutor]:
-    pool = RayExecutor(2)
+    pool = RayExecutor(PoolPlan(2))
     yield pool
     pool.close()
 
@@ -56,7 +56,7 @@ def test_drive_on_ray_fails_what_kills_its_worker_and_goes_on(tmp_path: Path, ex
     faults = {1: "kills", 3: "raises", 4: "kills once", 6: "memory"}
     made: list[str] = []
 
-    def make_task(candidate: Candidate, known: Timing | None) -> Task:
+    def make_task(candidate: Candidate, known: Timing | None, step: RungStep | None = None) -> Task:
         if candidate.candidate_hash() not in made:
             made.append(candidate.candidate_hash())
         return FakeTask(candidate, faults.get(made.index(candidate.candidate_hash()), ""), str(tmp_path))

@@ -16,6 +16,7 @@ from automl.outcome import (
     Measurement,
     Outcome,
     Ratio,
+    RungResult,
     Stopped,
     Timing,
 )
@@ -75,4 +76,14 @@ outcomes: st.SearchStrategy[Outcome] = (
     )
     | st.builds(Stopped, texts, durations)
     | st.builds(Failed, texts, texts, durations)
+)
+
+rung_results: st.SearchStrategy[RungResult] = st.builds(
+    RungResult,
+    rung=st.integers(0, 9),
+    measurements=_tuples(measurements),
+    timings=_tuples(timings),
+    curve=_tuples(epochs),
+    seconds=durations,
+    checkpoint=st.none() | st.builds(Artefact, texts, texts, counts),
 )

@@ -24,6 +24,7 @@ from automl.outcome import (
     Measurement,
     Outcome,
     Ratio,
+    RungResult,
     Stopped,
     Timing,
 )
@@ -80,15 +81,25 @@ def measured(number: int = 0) -> Measured:
     return value
 
 
+def rung_result(rung: int) -> RungResult:
+    """Return the result of a partly trained candidate at a rung."""
+    whole = measured(rung)
+    checkpoint = Artefact("c" * 64, f"checkpoints/{rung}.safetensors", 4321)
+    return RungResult(rung, whole.measurements, whole.timings, whole.curve, whole.seconds, checkpoint)
+
+
 def new_study(store: Store, name: str = "digits") -> int:
     """Return the id of a study of that name, made where there is none."""
     return store.require_study(name, {"seed": 1}, "digest", 1, {"torch": "2"}, "cpu:x", ["accuracy", "latency_ms"]).id
 
 
-def open_trial(store: Store, study_id: int, number: int, shape_key: str = "shape", enqueued: bool = False) -> None:
+def open_trial(
+    store: Store, study_id: int, number: int, shape_key: str = "shape", enqueued: bool = False, attempts: int = 0
+) -> None:
     """Record an open trial."""
     this = candidate(number)
-    store.add_trial(study_id, number, {"width": 1}, this, this.candidate_hash(), shape_key, {"generation": 2}, enqueued)
+    point, state = {"width": 1}, {"generation": 2}
+    store.add_trial(study_id, number, point, this, this.candidate_hash(), shape_key, state, enqueued, attempts)
 
 
 def at(seconds: float) -> datetime:

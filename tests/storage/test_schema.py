@@ -4,13 +4,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from automl.errors import StorageError
 from automl.storage import open_store
 from automl.storage.database import Database, connect
-from automl.storage.schema import MIGRATIONS, SCHEMA_VERSION, prepare
+from automl.storage.schema import SCHEMA_VERSION, SCRIPTS, prepare, shipped
 from automl.storage.tables import METADATA
+
+NEXT = SCHEMA_VERSION + 1
 
 
 @pytest.fixture
@@ -33,11 +36,11 @@ def add_column(name: str) -> str:
     return f"ALTER TABLE automl_study ADD COLUMN {name} TEXT"
 
 
-def to_two(connection: Connection) -> None:
+def add_second(connection: Connection) -> None:
     connection.exec_driver_sql(add_column("second"))
 
 
-def to_three(connection: Connection) -> None:
+def add_third(connection: Connection) -> None:
     connection.exec_driver_sql(add_column("third"))
 
 
@@ -64,22 +67,23 @@ def test_prepare_leaves_a_database_of_this_version_alone(path: Path, database: D
 
 
 def test_prepare_migrates_step_by_step(database: Database) -> None:
-    prepare(database, newest=3, migrations={1: to_two, 2: to_three})
-    assert versions(database) == [1, 2, 3]
+    prepare(database, newest=NEXT + 1, migrations={SCHEMA_VERSION: add_second, NEXT: add_third})
+    assert versions(database) == [SCHEMA_VERSION, NEXT, NEXT + 1]
     assert {"second", "third"} <= columns(database)
 
 
 def test_prepare_leaves_nothing_of_a_migration_that_fails(database: Database) -> None:
     with pytest.raises(StorageError, match="in the middle of a step"):
-        prepare(database, newest=3, migrations={1: to_two, 2: fails})
-    assert versions(database) == [1]
+        prepare(database, newest=NEXT + 1, migrations={SCHEMA_VERSION: add_second, NEXT: fails})
+    assert versions(database) == [SCHEMA_VERSION]
     assert not {"second", "lost"} & columns(database)
 
 
 def test_prepare_refuses_where_a_step_is_missing(database: Database) -> None:
-    with pytest.raises(StorageError, match="must be 3, but got 1, and this package has no step from 2 to 3"):
-        prepare(database, newest=3, migrations={1: to_two})
-    assert versions(database) == [1]
+    expected = f"must be {NEXT + 1}, but got {SCHEMA_VERSION}, and this package has no step from {NEXT} to {NEXT + 1}"
+    with pytest.raises(StorageError, match=expected):
+        prepare(database, newest=NEXT + 1, migrations={SCHEMA_VERSION: add_second})
+    assert versions(database) == [SCHEMA_VERSION]
 
 
 def test_open_store_refuses_a_newer_database(path: Path) -> None:
@@ -91,4 +95,5 @@ def test_open_store_refuses_a_newer_database(path: Path) -> None:
 
 
 def test_migrations_lead_from_the_first_version_to_this_one() -> None:
-    assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+    assert sorted(shipped()) == list(range(1, SCHEMA_VERSION))
+    assert ScriptDirectory(str(SCRIPTS)).get_heads() == [f"{SCHEMA_VERSION:04d}"]

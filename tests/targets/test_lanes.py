@@ -8,13 +8,24 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from automl.targets.lanes import CorePlan, allowed_cores, core_plan, timing_lane, training_slot
+from automl.targets import lane_holders
+from automl.targets.lanes import (
+    CorePlan,
+    allowed_cores,
+    core_plan,
+    end_stuck_holder,
+    lane_holder,
+    stuck_holder,
+    timing_lane,
+    training_slot,
+)
 
 HOLD_LANE = """
 import sys
@@ -25,6 +36,26 @@ with timing_lane(Path(sys.argv[1]), "cpu"):
     sys.stdin.read()
 """
 
+WAIT_FOR_LANE = """
+import sys
+from pathlib import Path
+from automl.targets.lanes import timing_lane
+print("held", flush=True)
+with timing_lane(Path(sys.argv[1]), "cpu"):
+    sys.stdin.read()
+"""
+TRAIN_AS_GUEST = """
+import sys
+from pathlib import Path
+from automl.targets.lanes import CorePlan, allowed_cores, training_slot
+here = allowed_cores()[0]
+with training_slot(Path(sys.argv[1]), plan=CorePlan(here, (here,))) as slot:
+    print("held", flush=True)
+    for line in sys.stdin:
+        slot.give_way()
+"""
+EXIT_S = 10.0
+
 
 @pytest.fixture
 def here() -> int:
@@ -33,9 +64,9 @@ def here() -> int:
 
 
 @contextmanager
-def holding_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Yield a process that holds the timing lane until it is ended."""
-    command = [sys.executable, "-c", HOLD_LANE, str(folder)]
+def holding_process(folder: Path, program: str = HOLD_LANE) -> Iterator[subprocess.Popen[str]]:
+    """Yield a process that holds the timing lane (or does what else it is given) until it is ended."""
+    command = [sys.executable, "-c", program, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -250,3 +281,104 @@ def idle_thread() -> Iterator[int]:
     finally:
         done.set()
         thread.join()
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # until it has really stopped
+
+
+def test_lane_holder_is_who_times_and_nobody_afterwards(tmp_path: Path) -> None:
+    assert lane_holder(tmp_path) is None
+    with timing_lane(tmp_path):
+        holder = lane_holder(tmp_path)
+    assert holder is not None and holder.pid == os.getpid() and holder.held_s >= 0
+    assert lane_holder(tmp_path) is None
+
+
+def test_lane_holder_that_was_killed_is_nobody(tmp_path: Path) -> None:
+    with holding_process(tmp_path) as process:
+        process.kill()
+        process.wait(EXIT_S)
+        assert (tmp_path / "lane-cpu.lock").read_text()  # its signature is still there
+        assert lane_holder(tmp_path) is None and stuck_holder(tmp_path, "cpu", 0.0) is None
+
+
+def test_end_stuck_holder_frees_the_lane_of_a_stopped_process(tmp_path: Path) -> None:
+    with holding_process(tmp_path) as process:
+        stop(process)
+        assert stuck_holder(tmp_path, "cpu", 60.0) is end_stuck_holder(tmp_path, "cpu", 60.0) is None
+        stuck, ended = stuck_holder(tmp_path, "cpu", 0.0), end_stuck_holder(tmp_path, "cpu", 0.0)
+        assert stuck is not None and stuck == ended and stuck.pid == process.pid
+        assert process.wait(EXIT_S) == -signal.SIGKILL
+    with timing_lane(tmp_path):
+        pass  # would wait for ever
+
+
+def test_stuck_holder_never_means_a_waiter(tmp_path: Path) -> None:
+    with timing_lane(tmp_path), holding_process(tmp_path, WAIT_FOR_LANE) as waiter:
+        stop(waiter)
+        found = stuck_holder(tmp_path, "cpu", 0.0)
+        assert found is not None and found.pid == os.getpid()
+        assert end_stuck_holder(tmp_path, "cpu", 0.0) is None  # never itself
+        assert waiter.poll() is None
+
+
+def test_end_stuck_holder_ends_a_stopped_guest_that_a_measurer_waits_for(tmp_path: Path, here: int) -> None:
+    plan, timed = CorePlan(here, (here,)), threading.Event()
+
+    def measure() -> None:
+        with timing_lane(tmp_path, plan=plan):
+            timed.set()
+
+    with holding_process(tmp_path, TRAIN_AS_GUEST) as guest:
+        assert stuck_holder(tmp_path, "cpu", 0.0) is None  # nobody waits for it
+        measurer = threading.Thread(target=measure)
+        measurer.start()
+        wait_until_signed(tmp_path / "lane-cpu.lock")
+        assert end_stuck_holder(tmp_path, "cpu", 0.0) is None  # it computes
+        stop(guest)
+        ended = end_stuck_holder(tmp_path, "cpu", 0.0)
+        assert ended is not None and ended.pid == guest.pid
+        assert timed.wait(EXIT_S)
+    measurer.join(EXIT_S)
+
+
+def test_stuck_holder_of_a_guest_that_gave_way_is_the_measurer(tmp_path: Path, here: int) -> None:
+    plan = CorePlan(here, (here,))
+    with holding_process(tmp_path, TRAIN_AS_GUEST) as guest:
+        assert guest.stdin is not None
+        guest.stdin.write("step\n" * 10_000)
+        guest.stdin.close()
+        with timing_lane(tmp_path, plan=plan):
+            found = stuck_holder(tmp_path, "cpu", 0.0)
+        assert found is not None and found.pid == os.getpid()
+
+
+def test_end_stuck_holder_spares_a_process_that_got_the_holders_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holding_process(tmp_path) as process:
+        start = lane_holders._start_of(process.pid)
+        assert start is not None
+        monkeypatch.setattr(lane_holders, "_start_of", lambda pid: start + 1)
+        stop(process)
+        assert end_stuck_holder(tmp_path, "cpu", 0.0) is None
+        assert process.poll() is None
+
+
+def test_end_stuck_holder_spares_one_of_another_process_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holding_process(tmp_path) as process:
+        monkeypatch.setattr(lane_holders, "_process_space", lambda: "another boot")
+        assert stuck_holder(tmp_path, "cpu", 0.0) is not None
+        assert end_stuck_holder(tmp_path, "cpu", 0.0) is None
+        assert process.poll() is None
+
+
+def wait_until_signed(path: Path) -> None:
+    deadline = time.monotonic() + EXIT_S
+    while lane_holders.read_holder(path) is None:
+        assert time.monotonic() < deadline, "nobody signed the lane"
+        time.sleep(0.01)

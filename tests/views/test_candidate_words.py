@@ -23,7 +23,7 @@ def users_point(point: PointFacts) -> PointFacts:
         quantization=QuantizationPlan((32, 8, 8), (32, 8, 8), calibration="percentile"),
         runtime="openvino",
     )
-    return replace(point, candidate=candidate)
+    return replace(point, described=candidate)
 
 
 def with_users_model(facts: StudyFacts) -> StudyFacts:

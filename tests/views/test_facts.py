@@ -11,6 +11,7 @@ from automl.outcome import Measured
 from automl.search.front import study_front
 from automl.storage import Store
 from automl.views.facts import StudyFacts, front_trials, study_facts
+from automl.views.hover import hover_text
 from automl.views.wording import cell_words, stage_words
 from tests.fake_study import LIMITS, OBJECTIVES
 
@@ -77,3 +78,31 @@ def test_cell_words_count_only_reachable_nodes(facts: StudyFacts) -> None:
     cell = next(cell for cell in cells if len(cell.reachable_nodes()) < 4)
     counted = sum(int(word.split()[0]) for word in cell_words(cell).split(" (")[0].split(" · "))
     assert counted == 2 * len(cell.reachable_nodes())
+
+
+def test_study_facts_of_a_long_study_are_those_of_a_short_one(
+    store: Store, facts: StudyFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("automl.views.facts.LONG", 10)
+    light = study_facts(store, "fake")
+    assert [(one.role, one.number, one.standing) for one in light.points] == [
+        (one.role, one.number, one.standing) for one in facts.points
+    ]
+    assert [one.value("latency_ms") for one in light.trials] == pytest.approx(
+        [one.value("latency_ms") for one in facts.trials], nan_ok=True
+    )
+    assert (light.front, light.counts, light.latency_kind) == (facts.front, facts.counts, facts.latency_kind)
+
+
+def test_study_facts_of_a_long_study_describe_the_front_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("automl.views.facts.LONG", 10)
+    light = study_facts(store, "fake")
+    assert {one.number for one in light.trials if one.described is not None} == {one.number for one in light.front}
+
+
+def test_hover_of_what_is_not_described_says_where_to_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("automl.views.facts.LONG", 10)
+    point = next(one for one in study_facts(store, "fake").trials if one.standing == "dominated")
+    text = hover_text(point)
+    assert f"automl trial {point.number}" in text
+    assert "accuracy, validation" in text and "normal cell" not in text

@@ -1,0 +1,1 @@
+"""One script a version; `automl.storage.schema` runs them."""
