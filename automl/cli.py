@@ -15,6 +15,7 @@ from automl.commands import (
     exits,
     looking,
     output,
+    replaying,
     reporting,
     searching,
     sensitivity,
@@ -41,6 +42,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("clean", upkeep.clean),
     ("doctor", upkeep.doctor),
     ("cluster", cluster.cluster),
+    ("replay", replaying.replay),
     ("space", spaces.space),
 )
 BASELINES: tuple[tuple[str, Callable[..., Any]], ...] = (("grid", searching.grid), ("random", searching.random))

@@ -17,7 +17,8 @@ from tests.fake_study import record_study
 
 COMMANDS = (
     "init", "search", "status", "trial", "front", "export", "verify", "predict", "baseline", "dashboard", "clean",
-    "doctor", "space", "compress", "sensitivity", "report", "summary",
+    "doctor", "space", "compress", "sensitivity", "report", "summary", "cluster",
+    "replay",
 )  # fmt: skip
 
 

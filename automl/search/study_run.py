@@ -33,6 +33,7 @@ from automl.search.mirror import Mirror, Recorded
 from automl.search.progress import Progress, progress
 from automl.search.record_view import Ledger
 from automl.search.samplers import SamplerPlan
+from automl.search.samplers.cheap_metrics import joint_features
 from automl.search.stopping import stopping_plan
 from automl.search.study_context import check_model, pool_plan, study_context
 from automl.search.teaching import Classroom
@@ -316,6 +317,7 @@ def _sampler_plan(spec: StudySpec, space: SearchSpace, enqueue: Sequence[Point],
         population=spec.search.population,
         enqueue=tuple(enqueue),
         grid=declared_grid(space, cells, seed) if method == "sklearn_grid" else None,
+        features=joint_features(space) if method == "surrogate" else None,
     )
 
 

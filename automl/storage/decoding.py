@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, select
@@ -43,15 +43,25 @@ BULKY = ("samples_ms",)  # columns that light outcomes lack
 
 
 def read_parts(
-    connection: Connection, tables: Iterable[Table], heads: Table, condition: ColumnElement[bool], with_samples: bool
+    connection: Connection,
+    tables: Iterable[Table],
+    heads: Table,
+    condition: ColumnElement[bool],
+    with_samples: bool,
+    names: Collection[str] | None = None,
 ) -> Parts:
-    """Return the decoded lines of each table for the rows of `heads` that fulfil a condition on its columns."""
+    """Return the decoded lines of each table for the rows of `heads` that fulfil a condition on its columns.
+
+    Of the measurements only those with the `names`, where such are given.
+    """
     texts = Texts()
     parts: dict[Table, Mapping[int, list[Any]]] = {}
     for table in tables:
         owner, position, *columns = table.c
         kept = [raw(column) for column in columns if with_samples or column.name not in BULKY]
         query = select(owner, *kept).join_from(table, heads).where(condition).order_by(owner, position)
+        if names is not None and table is MEASUREMENT:
+            query = query.where(MEASUREMENT.c.name.in_(names))
         found: dict[int, list[Any]] = defaultdict(list)
         for lines in bare_rows(connection.execute(query)):
             for owner_id, value in DECODERS[table](lines, texts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, insert, select
@@ -28,10 +29,19 @@ def write_outcome(connection: Connection, study_id: int, outcome: Outcome, now: 
     return outcome_id
 
 
-def read_outcomes(connection: Connection, condition: ColumnElement[bool], with_samples: bool) -> dict[int, Outcome]:
-    """Return the outcomes, by id, that fulfil a condition on the columns of `OUTCOME`."""
-    tables = (*SMALL_PARTS, EPOCH) if with_samples else SMALL_PARTS
-    parts = read_parts(connection, tables, OUTCOME, condition, with_samples)
+def read_outcomes(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    with_samples: bool,
+    names: Collection[str] | None = None,
+) -> dict[int, Outcome]:
+    """Return the outcomes, by id, that fulfil a condition on the columns of `OUTCOME`.
+
+    With `names` they have those measurements only, and no timings.
+    """
+    tables = [table for table in SMALL_PARTS if names is None or table is not TIMING]
+    tables += [EPOCH] if with_samples else []
+    parts = read_parts(connection, tables, OUTCOME, condition, with_samples, names)
     artefact = [ARTEFACT.c[name].label(f"artefact_{name}") for name in ("sha256", "path", "size_bytes")]
     heads = select(OUTCOME, *artefact).outerjoin_from(OUTCOME, ARTEFACT).where(condition)
     return {head.id: outcome_from_parts(head, parts) for head in connection.execute(heads)}
