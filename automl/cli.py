@@ -20,6 +20,7 @@ from automl.commands import (
     searching,
     sensitivity,
     spaces,
+    storage,
     summaries,
     upkeep,
 )
@@ -45,6 +46,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("replay", replaying.replay),
     ("space", spaces.space),
 )
+STORAGE: tuple[tuple[str, Callable[..., Any]], ...] = (("copy", storage.copy), ("info", storage.info))
 BASELINES: tuple[tuple[str, Callable[..., Any]], ...] = (("grid", searching.grid), ("random", searching.random))
 
 
@@ -64,6 +66,10 @@ def make_app() -> typer.Typer:
     for name, command in BASELINES:
         baseline.command(name, epilog=exits.EXIT_CODES)(command)
     app.add_typer(baseline, name="baseline", help="Run the bar: the same evaluation, proposed by a grid or at random.")
+    databases = typer.Typer(no_args_is_help=True, epilog=exits.EXIT_CODES)
+    for name, command in STORAGE:
+        databases.command(name, epilog=exits.EXIT_CODES)(command)
+    app.add_typer(databases, name="storage", help="Look into databases, and copy studies between them.")
     return app
 
 

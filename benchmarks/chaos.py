@@ -29,6 +29,7 @@ from fake_study import KILL, OBJECTIVES, STICK, fake_outcome, give_order, oddity
 from goals import Goal, arguments, report
 
 from automl.outcome import Failed, Outcome
+from automl.search.conductor import sound
 from automl.search.executor import describe
 from automl.search.mirror import mirrored_numbers, open_mirror
 from automl.search.record_view import light
@@ -312,7 +313,7 @@ def judge(leg: Leg, faults: int, other: Leg) -> list[Goal]:
 def as_expected(trial: TrialRecord) -> bool:
     """Tell whether the trial's outcome is the one that its candidate has, whatever befell it."""
     try:
-        expected = outcome_text(light(fake_outcome(trial.candidate)))
+        expected = outcome_text(light(sound(fake_outcome(trial.candidate), OBJECTIVES)))
     except (MemoryError, ValueError) as error:
         expected = describe(error)
     return outcome_text(trial.outcome) == expected

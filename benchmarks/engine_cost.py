@@ -29,6 +29,7 @@ from automl.storage.optuna_tables import MirroredTrial, OptunaTables
 
 OBJECTIVES = ("accuracy", "latency_ms", "size_bytes")
 DIRECTIONS = ("maximize", "minimize", "minimize")
+FEWEST_ASKS, PATIENCE_S = 3, 30.0  # turns of a slow method, and the time after which there are no more
 FIRST_TRIALS = 4  # of another engine: they start workers and make tables
 
 
@@ -172,7 +173,10 @@ class Lateness:
 
 
 def ask_cost(folder: Path, sizes: Sequence[int], asks: int) -> dict[str, dict[int, float]]:
-    """Return the median milliseconds of an ask by method and by how many trials are recorded, taken in turns."""
+    """Return the median milliseconds of an ask by method and by how many trials are recorded, taken in turns.
+
+    The first turn is left out; slow methods get fewer.
+    """
     study, ledgers = joined(folder), {}
     for recorded in sizes:
         with open_store(url_of(folder, recorded)) as store:
@@ -184,7 +188,10 @@ def ask_cost(folder: Path, sizes: Sequence[int], asks: int) -> dict[str, dict[in
         if method == "sklearn_grid":
             continue  # ends before there are so many
         times: dict[int, list[float]] = defaultdict(list)
+        began = time.perf_counter()
         for turn in range(asks + 1):
+            if turn >= FEWEST_ASKS and time.perf_counter() - began > PATIENCE_S:
+                break
             for recorded, ledger in ledgers.items():
                 started = time.perf_counter()
                 propose(sampler_plan(study, method), ledger.view(), len(ledger) + turn)

@@ -85,6 +85,8 @@ def cost_per_trial(engine: str, trials: int, folder: Path) -> float:
             drive(plan, store, pool, Clock(), lambda _: None)
         pool.close()
         mirror.close()
+        failed = [trial.number for trial in store.trials(record.id) if trial.state == "failed"]
+        assert not failed, f"trials {failed} failed: what they cost says nothing"
     warm = ends[FIRST_TRIALS:]
     return (warm[-1] - warm[0]) / (len(warm) - 1)
 

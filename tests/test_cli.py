@@ -18,7 +18,7 @@ from tests.fake_study import record_study
 COMMANDS = (
     "init", "search", "status", "trial", "front", "export", "verify", "predict", "baseline", "dashboard", "clean",
     "doctor", "space", "compress", "sensitivity", "report", "summary", "cluster",
-    "replay",
+    "replay", "storage",
 )  # fmt: skip
 
 

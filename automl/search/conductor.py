@@ -111,7 +111,9 @@ class Conductor:
         self._plan, self._store = plan, store
         self._mirror, self._on_progress, self._clock = mirror, on_progress, clock
         rungs = store.rungs(plan.study_id) if plan.stopping is not None else ()
-        self._ledger = Ledger(store.trials(plan.study_id), plan.sampler.objectives, rungs, plan.sampler.population)
+        heard = (*plan.sampler.objectives, *plan.sampler.limits)  # no other figure decides anything here
+        trials = store.trials(plan.study_id, names=heard)
+        self._ledger = Ledger(trials, plan.sampler.objectives, rungs, plan.sampler.population)
         self._spent = store.total_seconds(plan.study_id, "search")
         store.mark_phase(plan.study_id, "search")
         self._started = self._renewed = clock()
@@ -257,12 +259,18 @@ class Conductor:
             self._stop_asking(f"{self._plan.sampler.method} has nothing more to propose")
             return None
         trial = self._open_trial(number, proposal)
+        if self._ledger.answer(trial.candidate_hash) is None and not self._runs_its_like(trial):
+            trial = replace(trial, attempts=1)  # it starts at once: one transaction opens and begins it
+            self._begun.add(number)
         self._store.add_trial(
             self._plan.study_id, number, trial.point, trial.candidate, trial.candidate_hash, trial.shape_key,
-            trial.sampler_state, trial.enqueued,
+            trial.sampler_state, trial.enqueued, trial.attempts,
         )  # fmt: skip
         self._ledger.put(trial)
         return number
+
+    def _runs_its_like(self, trial: TrialRecord) -> bool:
+        return any(self._ledger.trial(other).candidate_hash == trial.candidate_hash for other in self._running)
 
     def _open_trial(self, number: int, proposal: Proposal) -> TrialRecord:
         candidate = self._plan.sampler.space.decode(proposal.point)
@@ -293,7 +301,7 @@ class Conductor:
             assert full is not None and full.outcome is not None
             self._finish(number, full.outcome, reused_from=answer.number)
             return None
-        if any(self._ledger.trial(other).candidate_hash == trial.candidate_hash for other in self._running):
+        if self._runs_its_like(trial):
             self._queue.append(number)
             return None
         if number not in self._begun:
@@ -422,15 +430,17 @@ class _Trouble:
         return max(0.0, self.until - now)
 
 
+def sound(outcome: Outcome, objectives: Sequence[str]) -> Outcome:
+    """Return the outcome; one that calls itself measured without a finite figure for every objective has failed."""
+    if not isinstance(outcome, Measured):
+        return outcome
+    values = {each.name: each.value for each in outcome.measurements}
+    odd = [f"{name} is {values.get(name)}" for name in objectives if not math.isfinite(values.get(name, math.nan))]
+    return Failed(f"without a finite figure: {', '.join(odd)}", "", outcome.seconds) if odd else outcome
+
+
 def _outcome(completion: Completion, objectives: Sequence[str]) -> Outcome:
-    """Return what a task's end means; figures that are no numbers are a failure, whatever the task called them."""
     if completion.error is not None:
         return Failed(completion.error, completion.traceback)
-    outcome = completion.value
-    assert isinstance(outcome, Outcome), f"trial {completion.key} returned {type(outcome).__name__}"
-    if isinstance(outcome, Measured):
-        values = {each.name: each.value for each in outcome.measurements}
-        odd = [f"{name} is {values.get(name)}" for name in objectives if not math.isfinite(values.get(name, math.nan))]
-        if odd:
-            return Failed(f"without a finite figure: {', '.join(odd)}", "", outcome.seconds)
-    return outcome
+    assert isinstance(completion.value, Outcome), f"trial {completion.key} returned {type(completion.value).__name__}"
+    return sound(completion.value, objectives)

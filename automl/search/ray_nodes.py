@@ -65,10 +65,14 @@ def list_nodes(ray: Any) -> list[Node]:
 
 
 class Watch:
-    """Looks at the nodes every now and then, beside the driver, whom a head that is gone must not block."""
+    """Looks at the nodes every now and then, beside the driver, whom a head that is gone must not block.
 
-    def __init__(self, ray: Any, head: str) -> None:
-        self._ray, self._head = ray, head
+    Where the driver's `own` node is the only one, the cluster is lost with it: Ray ends a driver that goes on using it.
+    """
+
+    def __init__(self, ray: Any, head: str, *, own: bool) -> None:
+        self._ray, self._head, self._own = ray, head, own
+        self._is_alone = False
         self._ended = threading.Event()
         self._failures, self._looks = 0, 0
         self._nodes: Mapping[str, Node] = {node.id: node for node in list_nodes(ray)}
@@ -87,6 +91,8 @@ class Watch:
 
     def loss(self) -> str | None:
         """Return why the cluster is lost, None where it is there."""
+        if self._is_alone:
+            return "the only node of the Ray cluster is gone"
         if self._failures >= FAILURES:
             return f"the head of the Ray cluster at {self._head} is gone"
         if time.monotonic() - self._seen > HUNG_S:
@@ -108,6 +114,9 @@ class Watch:
             if not answers(self._head):
                 self._failures += 1
                 continue
+            if self._own and not all(answers(node.address) for node in self._nodes.values()):
+                self._is_alone = True
+                return
             try:
                 nodes = {node.id: node for node in list_nodes(self._ray)}
             except (OSError, RuntimeError, ValueError, AttributeError, self._ray.exceptions.RayError):

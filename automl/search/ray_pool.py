@@ -143,7 +143,7 @@ class RayExecutor:
         """Start workers on the cluster that was just entered."""
         self._ray = self._cluster.ray
         self._actor_class = self._ray.remote(max_restarts=0, max_task_retries=0)(Worker)
-        self._watch = Watch(self._ray, self._cluster.address)
+        self._watch = Watch(self._ray, self._cluster.address, own=self._cluster.is_private)
         self._looks = -1
         self._put()
         if not self._cluster.is_private:
@@ -282,6 +282,8 @@ class RayExecutor:
     # --- tasks: dispatched, ended, handed back
 
     def _dispatch(self) -> None:
+        if self._is_lost or self._watch.loss() is not None:
+            return  # until the cluster was entered again
         idle = [slot for slot in self._slots if slot.key is None and slot.greeting is None]
         for slot in idle[: len(self._waiting)]:
             waiting = self._waiting.popleft()

@@ -51,6 +51,19 @@ class Parcel:
         return delivery
 
 
+class Sealed:
+    """A task that is unpickled where it runs, and not before: one that cannot be fails there, and kills no worker."""
+
+    def __init__(self, task: Task) -> None:
+        from ray import cloudpickle  # as Ray itself pickles tasks
+
+        self._content = cloudpickle.dumps(task)
+
+    def __call__(self, context: Any) -> Any:
+        """Return what the task returns."""
+        return pickle.loads(self._content)(context)  # noqa: S301 from the driver
+
+
 @dataclass(frozen=True)
 class TaskWire:
     """How tasks reach the workers of ours and their ends come back.
@@ -64,7 +77,8 @@ class TaskWire:
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """Return the config of a trial: its number, and its task with what goes with that."""
-        packed = Packed(f"task of trial {assignment.number}", (assignment.task, self.carry(assignment.task)))
+        content = (Sealed(assignment.task), self.carry(assignment.task))
+        packed = Packed(f"task of trial {assignment.number}", content)
         return {TRIAL: assignment.number, TASK: packed}
 
     def rung(self, assignment: Assignment, result: Mapping[str, Any]) -> Completion | None:

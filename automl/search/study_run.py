@@ -76,11 +76,14 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     renewed: float = 0.0
     tracking: Tracking | None = None
+    moment: Progress | None = None
 
     def show(self, phase: str) -> None:
-        """Tell how the record stands."""
-        ledger = Ledger(self.store.trials(self.study.id), self.spec.objectives)
-        self.on_progress(progress(ledger, self.spec.objectives, phase, None))
+        """Tell how the record stands: read at the start, told by the search from then on."""
+        if self.moment is None:
+            trials = self.store.trials(self.study.id, names=self.spec.objectives)
+            self.moment = progress(Ledger(trials, self.spec.objectives), self.spec.objectives, phase, None)
+        self.on_progress(replace(self.moment, phase=phase, seconds_left=None))
 
     def begin(self, phase: str) -> None:
         """Mark the phase in the record and tell of it."""
@@ -289,13 +292,13 @@ def _search(run: _Run, plan: DrivePlan, executor: Executor, audience: Audience, 
     """Run the search itself, by our own loop or by Ray Tune's."""
     show = audience.watching(run.on_progress)
     if run.spec.search.executor != "tune":
-        drive(plan, run.store, executor, audience, show)
+        run.moment = drive(plan, run.store, executor, audience, show)
         return
     from automl.search.ray_pool import RayExecutor
     from automl.search.ray_tune import drive_with_tune
 
     assert isinstance(executor, RayExecutor), "Tune runs on the cluster of a pool"
-    drive_with_tune(plan, run.store, executor, audience, show, runs)
+    run.moment = drive_with_tune(plan, run.store, executor, audience, show, runs)
 
 
 def _taught(run: _Run, context: EvaluationContext, executor: Executor) -> EvaluationContext:
@@ -404,8 +407,9 @@ def _pool(spec: StudySpec, open_executor: OpenExecutor) -> Iterator[Executor]:
 def _tracking(run: _Run) -> Iterator[None]:
     """Open what the study's `tracking` names, for the time of the run."""
     plan, store, study = TrackingPlan(**dict(run.spec.tracking)), run.store, run.study
+    known = () if plan == TrackingPlan() else store.trials(study.id)
     run.tracking = open_tracking(
-        plan, study.name, run.space, store.trials(study.id), run.notes.append,
+        plan, study.name, run.space, known, run.notes.append,
         lambda number: store.trial(study.id, number),
     )  # fmt: skip
     try:

@@ -204,13 +204,20 @@ class Store:
         )
 
     def trials(
-        self, study_id: int, with_samples: bool = False, numbers: Collection[int] | None = None
+        self,
+        study_id: int,
+        with_samples: bool = False,
+        numbers: Collection[int] | None = None,
+        names: Collection[str] | None = None,
     ) -> list[TrialRecord]:
         """Return the study's trials by number, or those of some numbers.
 
-        Without `with_samples` the outcomes lack what is bulky: `samples_ms` and `curve` are empty.
+        Without `with_samples` the outcomes lack what is bulky: `samples_ms` and `curve` are empty. With `names` they
+        have the measurements of those names only, and no timings: little memory, for who keeps every trial.
         """
-        return self._database.read(lambda connection: trials.read_all(connection, study_id, with_samples, numbers))
+        return self._database.read(
+            lambda connection: trials.read_all(connection, study_id, with_samples, numbers, names)
+        )
 
     def trial(self, study_id: int, number: int) -> TrialRecord | None:
         """Return one trial with everything, None where there is none of that number."""

@@ -125,9 +125,13 @@ def is_finished(connection: Connection, study_id: int, number: int) -> bool:
 
 
 def read_all(
-    connection: Connection, study_id: int, with_samples: bool, numbers: Collection[int] | None = None
+    connection: Connection,
+    study_id: int,
+    with_samples: bool,
+    numbers: Collection[int] | None = None,
+    names: Collection[str] | None = None,
 ) -> list[TrialRecord]:
-    """Return the study's trials by number, or those of some numbers."""
+    """Return the study's trials by number, or those of some numbers; see `read_outcomes` for `names`."""
     documents, texts = Documents(), Texts()
     wanted, of_wanted = TRIAL.c.study_id == study_id, OUTCOME.c.study_id == study_id
     if numbers is not None:
@@ -135,7 +139,7 @@ def read_all(
         of_wanted = OUTCOME.c.id.in_(select(TRIAL.c.outcome_id).where(wanted))
     query = _with_finish().where(wanted).order_by(TRIAL.c.number)
     with uncollected():
-        outcomes = read_outcomes(connection, of_wanted, with_samples)
+        outcomes = read_outcomes(connection, of_wanted, with_samples, names)
         lines = connection.execute(query).partitions(PARTITION)
         return [_record(row, outcomes, documents, texts) for rows in lines for row in rows]
 

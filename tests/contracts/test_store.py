@@ -196,6 +196,15 @@ def test_trials_leaves_the_bulky_parts_out(store: Store, study: StudyRecord) -> 
     assert trial.outcome == replace(measured(), curve=(), timings=light)
 
 
+def test_trials_with_names_have_those_measurements_and_no_timings(store: Store, study: StudyRecord) -> None:
+    figures = tuple(replace(measured().measurements[0], name=name) for name in ("latency_ms", "size_bytes", "macs"))
+    open_trial(store, study.id, 0)
+    store.finish_trial(study.id, 0, replace(measured(), measurements=figures))
+    (trial,) = store.trials(study.id, names=["macs", "latency_ms"])
+    lean = replace(measured(), measurements=(figures[0], figures[2]), timings=(), curve=())
+    assert trial.outcome == lean
+
+
 def test_trials_are_those_of_the_study_by_number(store: Store, study: StudyRecord) -> None:
     other = new_study(store, "other")
     for number in (2, 0, 1):

@@ -154,9 +154,9 @@ def test_drive_rebuilt_at_every_trial_proposes_the_same(tmp_path: Path) -> None:
 
 def test_drive_restarts_open_trials_without_counting_the_dead_drivers_attempt(tmp_path: Path) -> None:
     store, plan = new_store(tmp_path), drive_plan(5)
-    for _ in range(MAX_RUNS + 2):
+    for writes in (3, *(4,) * (MAX_RUNS + 1)):  # mark, add; then mark, withdraw, begin: it dies in its first run
         with pytest.raises(Killed):
-            run(plan, MortalStore(store, 4, after=False))  # mark, add or withdraw, begin; then dies in its first run
+            run(plan, MortalStore(store, writes, after=False))
     run(plan, store)
     assert_whole(store.trials(1), 5)
     assert store.trials(1)[0].state != "failed"
@@ -176,7 +176,7 @@ def test_drive_counts_a_worker_that_dies_alone_and_gives_up_after_three_runs(tmp
 
 def test_drive_keeps_attempts_over_a_restart(tmp_path: Path) -> None:
     store = new_store(tmp_path)
-    mortal = MortalStore(store, 5, after=True)  # mark, add, begin, (dies) begin, add -> killed
+    mortal = MortalStore(store, 4, after=True)  # mark, add, (dies) begin, (dies) begin -> killed
     with pytest.raises(Killed):
         run(drive_plan(2), mortal, Script(1, {"0": ["dies", "dies"]}))
     executor = Script(1, {"0": ["dies"] * 9})

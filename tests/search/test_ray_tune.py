@@ -64,6 +64,11 @@ def pool() -> Iterator[RayExecutor]:
 class OddTask(FakeTask):
     """Ends in more ways."""
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["fault"] == "foreign":
+            raise ModuleNotFoundError("this node has no such module")
+        self.__dict__.update(state)
+
     def __call__(self, context: Any) -> Outcome:
         assert context == {"base": 10}
         outcome = super().__call__(context)
@@ -122,7 +127,7 @@ class Ended:
     mirrored: Mapping[int, FrozenTrial]
 
 
-FAULTS = {1: "kills", 3: "raises", 4: "memory", 5: "nan", 6: "unpicklable", 13: "hangs"}
+FAULTS = {1: "kills", 3: "raises", 4: "memory", 5: "nan", 6: "unpicklable", 7: "foreign", 13: "hangs"}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +155,7 @@ def reason(trial: TrialRecord) -> str:
 
 def test_tune_records_every_trial_once(ended: Ended) -> None:
     assert [trial.number for trial in ended.trials] == list(range(14))
-    assert (ended.progress.trials, ended.progress.open, ended.progress.failed) == (14, 0, 5)
+    assert (ended.progress.trials, ended.progress.open, ended.progress.failed) == (14, 0, 7)
     assert not (ended.folder / "tune").exists()
 
 
@@ -165,7 +170,9 @@ def test_tune_runs_what_kills_its_worker_three_times(ended: Ended) -> None:
     [
         (3, "ValueError: a fault of its own"),
         (4, "out of memory: MemoryError"),
+        (5, "without a finite figure: accuracy is nan"),
         (6, "pickle"),
+        (7, "ModuleNotFoundError: this node has no such module"),
         (13, "it ran for longer than 600 s (search.timeout_seconds)"),
     ],
 )
