@@ -21,6 +21,7 @@ from automl.search import mirror as mirror_module
 from automl.search.driver import Budget, DrivePlan, drive
 from automl.search.executor import Completion, Task, run_task
 from automl.search.mirror import Mirror, Recorded
+from automl.search.progress import Progress
 from automl.search.record_view import Ledger
 from automl.search.samplers import METHODS, propose
 from automl.space import SearchSpace
@@ -30,6 +31,7 @@ from automl.storage.optuna_tables import MirroredTrial, OptunaTables
 OBJECTIVES = ("accuracy", "latency_ms", "size_bytes")
 DIRECTIONS = ("maximize", "minimize", "minimize")
 FEWEST_ASKS, PATIENCE_S = 3, 30.0  # turns of a slow method, and the time after which there are no more
+WARM_TRIALS = 60  # of ours, in which the mirror finds out what it lacks
 FIRST_TRIALS = 4  # of another engine: they start workers and make tables
 
 
@@ -71,6 +73,10 @@ class Share:
     wall_s: float = 0.0
     processor_s: float = 0.0
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.wall_s = self.processor_s = 0.0
+
     def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function, its time added here."""
 
@@ -102,14 +108,19 @@ def driver_cost(folder: Path, recorded: int, trials: int) -> dict[str, float]:
         made_whole.close()
         executor, begun, asked, lateness = InstantExecutor(), Stopwatch(), Share(), Lateness()
         plan = DrivePlan(
-            known.id, sampler_plan(study, "random", seed=len(there)), Budget(len(there) + trials, None, None),
+            known.id, sampler_plan(study, "random", seed=len(there)), Budget(len(there) + WARM_TRIALS + trials, None, None),
             known.device, lambda candidate, _known, _step: MadeUpTask(candidate, executor.evaluated.times),
             lambda candidate: candidate.shape_key((8, 8), 10),
         )  # fmt: skip
         conductor_module.propose = asked.timed(propose)
         mirror_module.OptunaTables = lateness.watched()  # type: ignore[misc]
         mirror = Mirror(store.url, NAME, study.space, OBJECTIVES, Recorded(store, known.id))
-        drive(plan, store, executor, lateness.told(mirror), lambda _: begun.start())
+
+        def on_progress(now: Progress) -> None:
+            if now.trials >= len(there) + WARM_TRIALS and begun.start():
+                asked.forget(), executor.evaluated.forget(), lateness.forget()
+
+        drive(plan, store, executor, lateness.told(mirror), on_progress)
         wall, processor = begun.stop()
         mirror.close()
         assert mirror.fault is None and made_whole.fault is None, (mirror.fault, made_whole.fault)
@@ -125,13 +136,16 @@ def driver_cost(folder: Path, recorded: int, trials: int) -> dict[str, float]:
 
 @dataclass
 class Stopwatch:
-    """Wall and processor seconds since the first call of `start`, which is when the driver has read the record."""
+    """Wall and processor seconds since the first call of `start`."""
 
     began: tuple[float, float] | None = None
 
-    def start(self) -> None:
-        if self.began is None:
+    def start(self) -> bool:
+        """Start, and tell whether that was the first call."""
+        is_first = self.began is None
+        if is_first:
             self.began = time.perf_counter(), time.process_time()
+        return is_first
 
     def stop(self) -> tuple[float, float]:
         assert self.began is not None
@@ -146,6 +160,10 @@ class Lateness:
     trials: int = 0
     _told: int = 0  # by the driver's thread
     _written: int = 0  # by the mirror's
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.seconds, self.trials = 0.0, 0
 
     def told(self, mirror: Mirror) -> Any:
         outer = self
@@ -240,6 +258,9 @@ def ray_tune_cost(folder: Path, trials: int) -> float:
         def step(self) -> dict[str, Any]:
             figures = np.random.default_rng(list(self._config.values())).random(len(OBJECTIVES))
             return {**dict(zip(OBJECTIVES, figures.tolist(), strict=True)), "done": True}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """There is nothing to save, and Tune asks at each end."""
 
         def reset_config(self, config: Mapping[str, int]) -> bool:
             self._config = config

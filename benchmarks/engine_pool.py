@@ -41,7 +41,7 @@ class TrainTask:
 
         torch.set_num_threads(1)
         data = load_dataset("digits", None, seed=0, validation_share=0.2, test_share=0.2, augmentation="none")
-        images = TrainingSet(data.train.pixels[None], data.train.labels)
+        images = TrainingSet(data.train.pixels[None], data.train.labels, None)
         network = build_network(self.candidate, task_of(data), pruned=False)
         with training_slot(Path(self.folder)) as slot:
             started = time.monotonic()

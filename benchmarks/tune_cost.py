@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_cost import FIRST_TRIALS, ray_tune_cost
+from engine_cost import FIRST_TRIALS
 from engine_study import LIMIT_MS, NAME, STUDY, MadeUpTask, joined, sampler_plan
 
 from automl.candidate import Candidate
@@ -100,7 +100,6 @@ def main() -> None:
     print(f"milliseconds a trivial trial, {WORKERS} workers, {trials} trials")
     for engine in ENGINES:
         print(f"  ours on {engine:5} {1e3 * cost_per_trial(engine, trials, folder):8.1f}", flush=True)
-    print(f"  Ray Tune with OptunaSearch {ray_tune_cost(folder, trials):8.1f}", flush=True)
     shutil.rmtree(folder)
 
 

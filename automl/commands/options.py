@@ -26,7 +26,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, 
 Seconds = Annotated[float | None, typer.Option("--seconds", help="Seconds of search, in place of the study's budget.")]
 Trials = Annotated[int | None, typer.Option("--trials", help="Number of trials, in place of the study's budget.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Worker processes; by default one a core.")]
-ExecutorName = Annotated[str | None, typer.Option("--executor", help="inline or ray.")]
+ExecutorName = Annotated[str | None, typer.Option("--engine", "--executor", help="ray, tune or inline.")]
 RayAddress = Annotated[
     str | None,
     typer.Option("--ray-address", help="Run the workers on the Ray cluster that runs there: auto, or HOST:PORT."),

@@ -27,7 +27,10 @@ FINALIST_FIGURES = ("test_accuracy", "latency_ms", "size_bytes")
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything and say what it would cost: some seconds, nothing recorded.")
 ]
-Method = Annotated[str | None, typer.Option("--method", help="nsga2, tpe or random, in place of the study's.")]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", help="Who proposes (nsga2, surrogate, tpe, random, ...), in place of the study's."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the search, in place of the study's.")]
 
 
