@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compressed.bench import MODELS, POINT, Bench, Row, open_bench, ratio_to
+from compressed.bench import MODELS, POINT, Bench, Row, computes_in_bf16, open_bench, openvino_formats, ratio_to
 from compressed.cell import searched_cell
-from compressed.peers import best_pruned, from_scratch, nncf_int8, onnxruntime_int8, uncompressed
+from compressed.peers import best_pruned, from_scratch, nncf_int8, onnxruntime_int8, openvino_bf16, uncompressed
 from compressed.recipe import ours
 from goals import Goal, arguments, report
 
@@ -35,10 +35,11 @@ def rows_of(bench: Bench, quick: bool) -> tuple[list[Row], list[str]]:
         rows.append(bench.row("NNCF int8 on OpenVINO", lambda: nncf_int8(bench, plain)))
     else:
         refused.append(f"NNCF int8 on OpenVINO: {obstacle}")
-    forms = [form for form in bench.joined.target.formats() if form.runtime == "openvino"]
-    refused += [
-        f"OpenVINO bf16: {form.reason}" for form in forms if (form.weight_bits, form.activation_bits) == (16, 16)
-    ]
+    if computes_in_bf16():
+        rows.append(bench.row("OpenVINO bf16", lambda: openvino_bf16(bench, plain)))
+    else:
+        forms = [form for form in openvino_formats() if (form.weight_bits, form.activation_bits) == (16, 16)]
+        refused += [f"OpenVINO bf16: {form.reason}" for form in forms]
     mine = bench.row("ours searched", lambda: ours(bench, plain))
     if not quick:
         rows.append(bench.row("best pruned", lambda: best_pruned(bench, plain)))
@@ -77,6 +78,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120, help="of training for each row, at most 180")
     parser.add_argument("--cell-seconds", type=float, default=240, help="of the search for the cell, once")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", choices=MODELS, help="one of the networks; the goals are not judged then")
     options = parser.parse_args()
     if options.quick:
         options.seconds, options.folder = (
@@ -85,7 +87,7 @@ def main() -> int:
         )
     elif options.data is None:
         parser.error("--data must be the path of fashion_mnist.npz, but got nothing; or run with --quick")
-    names = ["ResNet-18 w32"] if options.quick else list(MODELS)
+    names = ["ResNet-18 w32"] if options.quick else list(MODELS) if options.only is None else [options.only]
     figures: dict[str, object] = {}
     speeds: dict[str, list[tuple[float, bool]]] = {}
     for seed in range(options.seeds):
@@ -97,7 +99,7 @@ def main() -> int:
             speeds.setdefault(name, []).append((speed, is_within))
             for reason in refused:
                 print(f"not run: {reason}")
-    goals = goals_of(speeds, options.quick)
+    goals = goals_of(speeds, options.quick or options.only is not None)
     print()
     return report(goals, figures, options.json)
 

@@ -107,8 +107,9 @@ def driver_cost(folder: Path, recorded: int, trials: int) -> dict[str, float]:
         made_whole = Mirror(store.url, NAME, study.space, OBJECTIVES, Recorded(store, known.id))
         made_whole.close()
         executor, begun, asked, lateness = InstantExecutor(), Stopwatch(), Share(), Lateness()
+        budget = Budget(len(there) + WARM_TRIALS + trials, None, None)
         plan = DrivePlan(
-            known.id, sampler_plan(study, "random", seed=len(there)), Budget(len(there) + WARM_TRIALS + trials, None, None),
+            known.id, sampler_plan(study, "random", seed=len(there)), budget,
             known.device, lambda candidate, _known, _step: MadeUpTask(candidate, executor.evaluated.times),
             lambda candidate: candidate.shape_key((8, 8), 10),
         )  # fmt: skip
@@ -280,7 +281,10 @@ def ray_tune_cost(folder: Path, trials: int) -> float:
             tune_config=tune.TuneConfig(
                 search_alg=search, num_samples=trials, max_concurrent_trials=2, reuse_actors=True
             ),
-            run_config=tune.RunConfig(storage_path=scratch, verbose=0, callbacks=[Clock()]),
+            run_config=tune.RunConfig(
+                storage_path=scratch, verbose=0, callbacks=[Clock()],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
         )  # fmt: skip
         tuner.fit()
         cluster.leave()

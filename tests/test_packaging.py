@@ -41,7 +41,8 @@ def imported(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 found.add(node.module.split(".")[0])
-    return found - OURS - set(sys.stdlib_module_names) - {"_typeshed"}
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    return found - OURS - scripts - set(sys.stdlib_module_names) - {"_typeshed"}
 
 
 def every_extra() -> list[str]:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from automl.storage import Store, TrialRecord
 
 NUMBER = "number"  # the user attribute with our trial number
-BATCH = 100  # trials at most in one transaction
+BATCH = 50  # trials at most in one transaction, so that with those that come meanwhile less than 100 are late
 LATE_S = 1.5  # for which a finished trial waits for others at most: written, it is less than two seconds late
-SHARE = 0.25  # of the time: while trials wait, the mirror leaves the rest of a core to the driver
+SHARE = 0.25  # of a core that catching up takes, as the driver needs the rest
 CLOSE_S = 60.0
 BUSY_TIMEOUT_S = 30.0
 RETRY_AFTER_S = (0.2, 1.0, 5.0)
@@ -54,7 +54,7 @@ class Recorded:
 class Mirror:
     """Optuna's study of the same name in the same database. Build it with all trials of the record: it is made whole.
 
-    A trial is shown two seconds or `BATCH` trials late at most, but for those that are caught up with at the start.
+    A trial is shown two seconds or 100 trials late at most, but for those that are caught up with at the start.
     A fault of Optuna's tables never ends a search: mirroring stops, `fault` says why, and the next start catches up.
     """
 
@@ -72,6 +72,7 @@ class Mirror:
         self._held: dict[int, TrialRecord] = {}  # taken from the queue and not yet written
         self._waiting: queue.SimpleQueue[TrialRecord | None] = queue.SimpleQueue()
         self._backlog = trials
+        self._lags = False  # behind the record, with trials that it was not told of
         self._thread = threading.Thread(target=self._write, args=(url, study), name="mirror", daemon=True)
         self._thread.start()
 
@@ -113,7 +114,8 @@ class Mirror:
                 tables.add([mirrored_trial(trial, self._space, self._objectives) for trial in self._held.values()])
                 mirrored.update(self._held)
                 self._held.clear()
-                self._ended.wait((time.perf_counter() - started) * (1 / SHARE - 1))
+                if self._lags:
+                    self._ended.wait((time.perf_counter() - started) * (1 / SHARE - 1))
 
     def _behind(self, mirrored: Set[int]) -> Iterable[TrialRecord]:
         """Return the trials of the record that were finished before it was told of any, and are not mirrored."""
@@ -124,7 +126,8 @@ class Mirror:
     def _fill(self, mirrored: Container[int], behind: Iterator[TrialRecord]) -> bool:
         """Hold the trials of the next transaction, those that a fault interrupted first; False at the end."""
         self._held = {number: trial for number, trial in self._held.items() if number not in mirrored}
-        self._held |= {trial.number: trial for trial in islice(behind, BATCH - len(self._held))}
+        late = {trial.number: trial for trial in islice(behind, BATCH - len(self._held))}
+        self._held, self._lags = self._held | late, bool(late)
         due = time.monotonic() + LATE_S
         while len(self._held) < BATCH:
             try:

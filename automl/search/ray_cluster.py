@@ -46,6 +46,7 @@ class PoolPlan:
     address: str | None = None
     cpus: float = 1.0
     gpus: float = 0.0
+    tasks: int = 1  # that a worker runs at once, each in a thread: for light ones, which mostly wait
 
 
 class PrivateCluster:

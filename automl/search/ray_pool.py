@@ -94,9 +94,10 @@ class RayExecutor:
 
     def share(self, context: Any) -> None:
         """Put the context into the object store once; every node fetches it once, its workers map it, read-only."""
-        if isinstance(context, EvaluationContext) and not self._cluster.is_private:
+        if isinstance(context, EvaluationContext):
             leave_mark(context.runs, self._driver)
-            if context.target.kind == "measured" and not isinstance(context.target, LaneTarget):
+            is_here = self._cluster.is_private or isinstance(context.target, LaneTarget)
+            if context.target.kind == "measured" and not is_here:
                 context = replace(context, target=self._lane_near_driver(context))
         self._context = context
         self._put()
@@ -232,10 +233,10 @@ class RayExecutor:
         for slot in [slot for slot in self._slots if slot.key is None and self._watch.is_dead(slot.node)]:
             self._slots.remove(slot)
         if self._plan.workers is not None:
-            for _ in range(self._plan.workers - len(self._slots)):
+            for _ in range(self._plan.workers - len({id(slot.actor) for slot in self._slots})):
                 self._start(None)
             return
-        starting = [slot.node for slot in self._slots if slot.greeting is not None]
+        starting = [slot.node for slot in self._slots if slot.greeting is not None][:: self._plan.tasks]
         for node in self._nodes():
             for _ in range(node.room(self._plan.cpus, self._plan.gpus) - starting.count(node.id)):
                 self._start(node.id)
@@ -245,10 +246,12 @@ class RayExecutor:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         options: dict[str, Any] = {"num_cpus": self._plan.cpus, "num_gpus": self._plan.gpus}
+        options["max_concurrency"] = self._plan.tasks
         if node is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         actor = self._actor_class.options(**options).remote(self._shared)
-        self._slots.append(_Slot(actor, node, None if self._cluster.is_private else actor.greet.remote()))
+        for _ in range(self._plan.tasks):
+            self._slots.append(_Slot(actor, node, None if self._cluster.is_private else actor.greet.remote()))
 
     def _welcome(self, timeout_s: float) -> None:
         """Take in the workers that have become warm, unless their node has other versions."""
@@ -339,12 +342,14 @@ class RayExecutor:
     def _bury(self, key: str, slot: _Slot, error: Exception) -> Completion:
         """Return the death of a worker as what it was, and replace it where its node lives."""
         self._slots.remove(slot)
+        self._slots = [one for one in self._slots if one.actor is not slot.actor or one.key is not None]
         why = self._machine_fault(slot, error)
         if why is not None:
             _log.warning("task %s is handed back: %s", key, why)
             self._kill(slot.actor)  # it may only have been cut off
             return Completion(key, error=why, withdrawn=True)
-        self._start(None if self._plan.workers is not None else slot.node)
+        if all(one.actor is not slot.actor for one in self._slots):  # the last of its tasks is told of
+            self._start(None if self._plan.workers is not None else slot.node)
         return Completion(key, error=_cause(error), worker_died=True)
 
     def _machine_fault(self, slot: _Slot, error: Exception) -> str | None:

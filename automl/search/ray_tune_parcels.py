@@ -57,7 +57,7 @@ class Sealed:
     def __init__(self, task: Task) -> None:
         from ray import cloudpickle  # as Ray itself pickles tasks
 
-        self._content = cloudpickle.dumps(task)
+        self._content = cloudpickle.dumps(task)  # type: ignore[no-untyped-call]
 
     def __call__(self, context: Any) -> Any:
         """Return what the task returns."""

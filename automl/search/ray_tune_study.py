@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from automl.candidate import Candidate
 from automl.outcome import Timing
 from automl.search.conductor import Budget, Conductor, DrivePlan, RungStep
-from automl.search.mirror import Mirror
+from automl.search.mirror import Mirror, Recorded
 from automl.search.progress import Progress
 from automl.search.ray_tune_metrics import MetricsTask, MetricsWire
 from automl.search.ray_tune_scheduler import FrontScheduler
@@ -65,7 +65,7 @@ def tuned_study(
     )  # fmt: skip
     store.take_lease(study.id, current_holder())
     try:
-        mirror = Mirror(store.url, spec.name, space, spec.objectives, store.trials(study.id))
+        mirror = Mirror(store.url, spec.name, space, spec.objectives, Recorded(store, study.id))
         try:
             conductor = Conductor(_plan(spec, space, study, device, enqueue), store, mirror, on_progress)
             conductor.recover()

@@ -22,6 +22,7 @@ from automl.search.study_context import model_source
 from automl.space import Point
 from automl.study_spec import open_dataset, parse_study_spec
 from automl.targets import Contestant, runtime_obstacles
+from automl.targets.formats import Format, cpu_formats
 from automl.targets.lanes import allowed_cores
 from automl.targets.opening import default_lane_folder
 from automl.targets.probe import u8s8_saturates
@@ -135,13 +136,22 @@ def document(name: str, options: argparse.Namespace, seed: int) -> dict[str, Any
         "target": {"name": "cpu", "channel_multiple": 8, "runtimes": runtimes},
         **MODELS[name],
         "pruning": {"ratios": sorted({0.0, *RATIOS, *SEARCHED}), "schedules": ["one_shot", "at_start"]},
-        "quantization": {"pairs": ["w8a8"], "calibrations": ["min_max"]},
+        "quantization": {"pairs": ["w8a8", *(["w16a16"] if computes_in_bf16() else [])], "calibrations": ["min_max"]},
         "training": {"learning_rate": 3e-3, "epochs": 1, "batch_size": 64},
         "distillation": {"alphas": [1.0]},
         "objectives": ["accuracy", "latency_ms"],
         "budget": {"trials": 1},
         "search": {"seed": seed},
     }  # fmt: skip
+
+
+def computes_in_bf16() -> bool:
+    """Tell whether OpenVINO has sixteen-bit arithmetic here."""
+    return any((one.weight_bits, one.activation_bits) == (16, 16) and one.executable for one in openvino_formats())
+
+
+def openvino_formats() -> list[Format]:
+    return [] if runtime_obstacles().get("openvino") is not None else list(cpu_formats("openvino"))
 
 
 def train_for(bench: Bench, candidate: Candidate, seconds: float) -> Trained:

@@ -13,7 +13,7 @@ import torch
 from automl.candidate import Candidate
 from automl.compression.pruning import nominal_structure
 from automl.evaluation.files import keep_file, nominal_file
-from automl.evaluation.networks import unpruned_network
+from automl.evaluation.networks import as_deployed, unpruned_network
 from automl.evaluation.weights import deployed_file
 from automl.targets.lanes import training_slot
 from automl.targets.probe import u8s8_saturates
@@ -66,6 +66,15 @@ def nncf_int8(bench: Bench, plain: Row) -> Row:
     return bench.finished(
         "NNCF int8 on OpenVINO", quantized.SerializeToString(), candidate, plain.seconds, "nncf.quantize"
     )
+
+
+def openvino_bf16(bench: Bench, plain: Row) -> Row:
+    """The uncompressed network, its weights stored in sixteen bits and computed with in bfloat16 by OpenVINO."""
+    candidate = bench.candidate(**{"bits_*": "w16a16", "runtime": "openvino"})
+    network = unpruned_network(candidate, bench.context)
+    network.load_state_dict(torch.load(bench.context.runs / "uncompressed" / "state.pt", weights_only=True))
+    content = network.eval().write(candidate.quantization, codes=None, largest_code=127, batch=1)
+    return bench.finished("OpenVINO bf16", as_deployed(content, candidate), candidate, plain.seconds, "w16a16")
 
 
 def calibration_samples(bench: Bench) -> list[np.ndarray]:

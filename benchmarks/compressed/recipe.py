@@ -9,7 +9,7 @@ from automl.evaluation.files import control_for, keep_file, nominal_file
 from automl.evaluation.scoring import score_file
 from automl.evaluation.weights import deployed_file
 from automl.targets import Contestant
-from compressed.bench import SEARCHED, Bench, Row, note, ratio_to, train_for, widths_of
+from compressed.bench import SEARCHED, Bench, Row, computes_in_bf16, note, ratio_to, train_for, widths_of
 
 ROUND_SHARE = 0.06  # of our seconds: for each recipe that is tried before the chosen one is trained
 MARGIN = 0.01  # of accuracy: what speed is worth among the tried
@@ -45,20 +45,24 @@ def promising(bench: Bench) -> list[Candidate]:
     found = []
     for ratio in SEARCHED:
         timed = []
-        for bits in ("w8a8", "w32a32"):
-            for runtime in bench.joined.spec.target.runtimes:
-                more = {"runtime": runtime} if len(bench.joined.spec.target.runtimes) > 1 else {}
-                choices = {"prune_*": ratio, "bits_*": bits, "schedule": "at_start", **more}
-                candidate = bench.candidate(**choices)
-                artefact = keep_file(nominal_file(candidate, bench.context), bench.context.runs, "nominal")
-                path = bench.context.runs / artefact.path
-                subject = Contestant(path, artefact.sha256, artefact.sha256[:16], candidate.runtime)
-                timing = bench.context.target.compare(
-                    subject, control_for(bench.candidate(), bench.context), None, "untrained"
-                )
-                timed.append((timing.control_ratio.value, candidate))
+        for more in precisions(bench):
+            candidate = bench.candidate(**{"prune_*": ratio, "schedule": "at_start", **more})
+            artefact = keep_file(nominal_file(candidate, bench.context), bench.context.runs, "nominal")
+            path = bench.context.runs / artefact.path
+            subject = Contestant(path, artefact.sha256, artefact.sha256[:16], candidate.runtime)
+            control = control_for(bench.candidate(), bench.context)
+            timing = bench.context.target.compare(subject, control, None, "untrained")
+            timed.append((timing.control_ratio.value, candidate))
         found.append(min(timed, key=lambda one: one[0])[1])
     return found
+
+
+def precisions(bench: Bench) -> list[dict[str, str]]:
+    """Return every (runtime, precision) pair that there is here."""
+    runtimes = bench.joined.spec.target.runtimes
+    pairs = [(runtime, bits) for runtime in runtimes for bits in ("w8a8", "w32a32")]
+    pairs += [("openvino", "w16a16")] if computes_in_bf16() else []
+    return [{"bits_*": bits, **({"runtime": runtime} if len(runtimes) > 1 else {})} for runtime, bits in pairs]
 
 
 def describe(candidate: Candidate) -> str:

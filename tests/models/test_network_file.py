@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -37,17 +39,21 @@ def session_of(content: bytes, optimized: str = "") -> onnxruntime.InferenceSess
 
 
 def optimized_graph(content: bytes, path: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Return what ONNX Runtime really runs: each node's kind, attributes and inputs, constants by their shape."""
+    """Return what ONNX Runtime really runs: each node's kind, attributes and inputs, constants by their shape.
+
+    A value is named by how it is computed and the nodes are sorted, since the order of independent ones is no one's.
+    """
     session_of(content, path)
     graph = onnx.load(path).graph
     names = {tensor.name: f"constant {tuple(tensor.dims)}" for tensor in graph.initializer}
     rows = []
     for node in graph.node:
-        for output in node.output:
-            names[output] = f"t{len(rows)}"
         attributes = tuple(sorted(f"{a.name} {list(a.ints) or a.i or a.f or a.s}" for a in node.attribute))
-        rows.append((node.op_type, attributes, tuple(names.get(name, name) for name in node.input)))
-    return rows
+        row = (node.op_type, attributes, tuple(names.get(name, name) for name in node.input))
+        rows.append(row)
+        for position, output in enumerate(node.output):
+            names[output] = hashlib.sha256(repr((row, position)).encode()).hexdigest()[:12]
+    return sorted(rows)
 
 
 def images(shape: tuple[int, ...], count: int) -> np.ndarray:

@@ -125,7 +125,7 @@ def test_mirror_writes_many_trials_at_a_time(store: Store, monkeypatch: pytest.M
     made = Mirror(store.url, "study", small_space(), OBJECTIVES, [*trials, *trials])
     made.close()
     assert made.fault is None
-    assert (sum(sizes), max(sizes), len(sizes)) == (250, BATCH, 3)
+    assert (sum(sizes), max(sizes), len(sizes)) == (250, BATCH, 5)
     study = open_mirror(store.url, "study", OBJECTIVES)
     assert [trial.number for trial in study.get_trials(deepcopy=False)] == list(range(250))
 

@@ -68,7 +68,8 @@ def test_compile_model_computes_in_float32_on_one_thread(tmp_path: Path) -> None
 
 def test_require_settings_refuses_what_openvino_did_not_take(tmp_path: Path) -> None:
     path = write_kernel(CHAIN, tmp_path / "net.onnx")
-    bare = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 2, "NUM_STREAMS": 1})
+    settings = {"INFERENCE_NUM_THREADS": 2, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    bare = openvino.Core().compile_model(str(path), "CPU", settings)
     with pytest.raises(TargetError, match=r"on one thread, but OpenVINO took INFERENCE_NUM_THREADS 2"):
         require_settings(path, bare, "f32")
     with pytest.raises(TargetError, match=r"in bf16 on one thread, but OpenVINO took INFERENCE_PRECISION_HINT"):
