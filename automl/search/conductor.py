@@ -13,78 +13,20 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import cast
 
-from automl.candidate import Candidate
-from automl.errors import AutomlError
-from automl.evaluation.rungs import Rung
-from automl.outcome import Failed, Measured, Outcome, RungResult, Stopped, Timing, state_of, whole_seconds
+from automl.outcome import Failed, Measured, Outcome, RungResult, Stopped, state_of, whole_seconds
+from automl.search.drive_plan import DrivePlan, Listener, RungStep
 from automl.search.executor import Completion, Task
 from automl.search.progress import Progress, progress
 from automl.search.record_view import MAX_RUNS, Ledger, light
-from automl.search.samplers import Proposal, SamplerPlan, propose
+from automl.search.samplers import Proposal, propose
+from automl.search.trouble import Trouble
 from automl.storage import RENEW_EVERY_S, State, Store, TrialRecord
 
-if TYPE_CHECKING:
-    from automl.search.stopping import StoppingPlan
-
 BARREN_TRIALS = 500  # in a row without a newly trained network end a search that has no limit of trials
-PATIENCE_S = 600.0  # of a machine that cannot run anything, such as with a full disk
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-
-
-@dataclass(frozen=True)
-class RungStep:
-    """The next stretch of a trial: to which rung, from which result (None at the lowest)."""
-
-    rung: Rung
-    since: RungResult | None
-
-
-MakeTask = Callable[[Candidate, Timing | None, RungStep | None], Task]
-ShapeKey = Callable[[Candidate], str]
-
-
-class Listener(Protocol):
-    """Who is told of every finished trial, after the record has it."""
-
-    def tell(self, trial: TrialRecord) -> None:
-        """Take note of a finished trial; must return at once and never raise."""
-        ...
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop asking, whichever comes first; None means no such limit.
-
-    `trials` counts all, `trained` those that were trained for this study, `seconds` the search over all sessions.
-    """
-
-    trials: int | None
-    trained: int | None
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class DrivePlan:
-    """What a conductor needs to know of its study: how to propose, when to stop, how to make a candidate's task.
-
-    `device` is the fingerprint under which timings are known. `stopping` ends trials early, None lets all run whole.
-    A trial that runs for longer than `timeout_s` is ended. `watch` is told how long asking and recording took, in
-    seconds, by the words "ask" and "record".
-    """
-
-    study_id: int
-    sampler: SamplerPlan
-    budget: Budget
-    device: str
-    make_task: MakeTask
-    shape_key: ShapeKey
-    stopping: StoppingPlan | None = None
-    timeout_s: float | None = None
-    watch: Callable[[str, float], None] = field(default=lambda _what, _seconds: None)
 
 
 @dataclass(frozen=True)
@@ -127,7 +69,7 @@ class Conductor:
         self._suspects: set[int] = set()  # died together with others: run alone, so that the culprit shows
         self._exhausted = False
         self._capacity = 0  # of the pool, as it was last told
-        self._trouble = _Trouble()
+        self._trouble = Trouble()
 
     @property
     def running(self) -> int:
@@ -395,42 +337,6 @@ class Conductor:
 
     def _elapsed(self) -> float:
         return self._spent + self._clock() - self._started
-
-
-@dataclass
-class _Trouble:
-    """A machine that cannot run anything at the moment: since when, until when to rest, and why."""
-
-    since: float | None = None
-    until: float = 0.0
-    why: str = ""
-    pause: float = FIRST_PAUSE_S
-
-    def begin(self, why: str, now: float) -> bool:
-        """Rest from now on, each time for longer; True where the trouble is a new one."""
-        fresh = self.since is None
-        self.since = now if self.since is None else self.since
-        if now >= self.until:
-            self.until, self.why = now + self.pause, why
-            self.pause = min(2 * self.pause, LONGEST_PAUSE_S)
-        return fresh
-
-    def over(self) -> None:
-        """Forget the trouble: something has run to its end."""
-        self.since, self.until, self.why, self.pause = None, 0.0, "", FIRST_PAUSE_S
-
-    def pause_s(self, now: float) -> float:
-        """Return the rest that is left.
-
-        Raises:
-            AutomlError: where the trouble has gone on for too long.
-        """
-        if self.since is not None and now - self.since > PATIENCE_S:
-            raise AutomlError(
-                f"nothing could run for {PATIENCE_S / 60:.0f} minutes: {self.why}. Nothing that was recorded is lost: "
-                "mend it and run the same command again"
-            )
-        return max(0.0, self.until - now)
 
 
 def sound(outcome: Outcome, objectives: Sequence[str]) -> Outcome:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from automl.search.conductor import Budget, Conductor, DrivePlan, Listener, MakeTask, RungStep
+from automl.search.conductor import Conductor
+from automl.search.drive_plan import Budget, DrivePlan, Listener, MakeTask, RungStep
 from automl.search.executor import Executor
 from automl.search.progress import Progress
 from automl.storage import Store

@@ -10,8 +10,8 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from automl.search.executor import Completion, Task, describe
 from automl.search.ray_cluster import PoolPlan, answers, enter_cluster
 from automl.search.ray_files import Delivery, files_of_context, files_of_task, leave_mark, remove_mark, write_files
 from automl.search.ray_lane import LaneTarget, near_driver, restarted
+from automl.search.ray_loan import Loan
 from automl.search.ray_nodes import LOOK_EVERY_S, Node, Watch, check_versions, version_faults
 from automl.search.ray_worker import Greeting, Worker
 
@@ -137,6 +138,17 @@ class RayExecutor:
         self._context = None
         if not self._is_lost:
             self._leave()
+
+    @contextmanager
+    def lent(self) -> Iterator[Loan]:
+        """End the workers of an idle pool and lend their place; they start again when it is given back."""
+        assert not self._waiting and all(slot.key is None for slot in self._slots), "lent while tasks are under way"
+        for slot in self._slots:
+            self._kill(slot.actor)
+        self._slots.clear()
+        yield Loan(self._shared, self._plan, self._carried, self._delivered, self._room)
+        self._grow()
+        self._await_worker()
 
     # --- the cluster: entered, watched, lost, entered again
 
@@ -282,6 +294,12 @@ class RayExecutor:
         self._welcome(0)
         return greetings
 
+    def _room(self) -> int:
+        """Return how many workers there is room for."""
+        if self._plan.workers is not None:
+            return self._plan.workers
+        return max(1, sum(node.size(self._plan.cpus, self._plan.gpus) for node in self._nodes()))
+
     # --- tasks: dispatched, ended, handed back
 
     def _dispatch(self) -> None:
@@ -290,9 +308,13 @@ class RayExecutor:
         idle = [slot for slot in self._slots if slot.key is None and slot.greeting is None]
         for slot in idle[: len(self._waiting)]:
             waiting = self._waiting.popleft()
-            files = {} if self._cluster.is_private else files_of_task(waiting.task, self._context)
-            carried = [self._ray.put(files)] if files else []
+            carried = self._carried(waiting.task)
             slot.key, slot.reference = waiting.key, slot.actor.run.remote(waiting.key, waiting.task, carried)
+
+    def _carried(self, task: Task) -> list[Any]:
+        """Return references to the files that go with a task."""
+        files = {} if self._cluster.is_private else files_of_task(task, self._context)
+        return [self._ray.put(files)] if files else []
 
     def _hand_back(self) -> None:
         """Hand back what has waited for a worker for too long."""

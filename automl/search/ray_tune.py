@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automl.errors import AutomlError
-from automl.search.conductor import Conductor, DrivePlan, Listener
+from automl.search.conductor import Conductor
+from automl.search.drive_plan import DrivePlan, Listener
 from automl.search.progress import Progress
-from automl.search.ray_loan import Loan, lent
+from automl.search.ray_loan import Loan
 from automl.search.ray_pool import RayExecutor
 from automl.search.ray_tune_parcels import TaskWire
 from automl.storage import Store
@@ -67,7 +68,7 @@ def drive_with_tune(
 
     conductor = Conductor(plan, store, mirror, on_progress, clock)
     conductor.recover()
-    with lent(pool) as loan, _throwaway(folder) as files, _quiet(loan.room()):
+    with pool.lent() as loan, _throwaway(folder) as files, _quiet(loan.room()):
         searcher = ConductorSearcher(conductor, TaskWire(loan.carry, loan.deliver), loan.room)
         _fit(searcher, loan, files)
     if conductor.running:

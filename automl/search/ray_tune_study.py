@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from automl.candidate import Candidate
 from automl.outcome import Timing
-from automl.search.conductor import Budget, Conductor, DrivePlan, RungStep
+from automl.search.conductor import Conductor
+from automl.search.drive_plan import Budget, DrivePlan, RungStep
 from automl.search.mirror import Mirror, Recorded
 from automl.search.progress import Progress
 from automl.search.ray_tune_metrics import MetricsTask, MetricsWire
@@ -19,7 +20,7 @@ from automl.search.ray_tune_scheduler import FrontScheduler
 from automl.search.ray_tune_searcher import ConductorSearcher
 from automl.search.samplers import SamplerPlan
 from automl.search.stopping import stopping_plan
-from automl.search.study_run import package_versions
+from automl.search.study_checks import package_versions
 from automl.space import Point, SearchSpace
 from automl.storage import Store, StudyRecord, current_holder
 from automl.study_spec import INDECISIVE, StudySpec

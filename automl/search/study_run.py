@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 
 from automl import plugins
 from automl.candidate import Candidate
@@ -27,6 +25,7 @@ from automl.search.audience import Audience
 from automl.search.driver import Budget, DrivePlan, RungStep, drive
 from automl.search.executor import Completion, Executor, Task
 from automl.search.finalists import choose_finalists, choose_twin, finalist_key, run_all
+from automl.search.front import recorded_front
 from automl.search.grid import declared_grid
 from automl.search.lane_watch import LaneWatch
 from automl.search.mirror import Mirror, Recorded
@@ -35,6 +34,7 @@ from automl.search.record_view import Ledger
 from automl.search.samplers import SamplerPlan
 from automl.search.samplers.cheap_metrics import joint_features
 from automl.search.stopping import stopping_plan
+from automl.search.study_checks import DATA, check_same_data, check_same_device, package_versions
 from automl.search.study_context import check_model, pool_plan, study_context
 from automl.search.teaching import Classroom
 from automl.space import Point, SearchSpace
@@ -42,9 +42,6 @@ from automl.storage import RENEW_EVERY_S, FinalistRecord, Store, StudyRecord, Tr
 from automl.study_spec import INDECISIVE, StudySpec, open_dataset
 from automl.targets import Target
 from automl.tracking import Tracking, TrackingPlan, open_tracking
-
-PACKAGES = ("automl", "torch", "onnxruntime", "onnx", "numpy", "optuna", "ray", "sqlalchemy", "scikit-learn")
-DATA = "data"  # beside the packages' versions: the digest of what the study was begun with
 
 OnProgress = Callable[[Progress], None]
 OpenExecutor = Callable[[StudySpec], Executor]
@@ -78,12 +75,14 @@ class _Run:
     tracking: Tracking | None = None
     moment: Progress | None = None
 
-    def show(self, phase: str) -> None:
-        """Tell how the record stands: read at the start, told by the search from then on."""
+    def show(self, phase: str) -> Progress:
+        """Tell how the record stands, and return it: read at the start, told by the search from then on."""
         if self.moment is None:
             trials = self.store.trials(self.study.id, names=self.spec.objectives)
             self.moment = progress(Ledger(trials, self.spec.objectives), self.spec.objectives, phase, None)
-        self.on_progress(replace(self.moment, phase=phase, seconds_left=None))
+        moment = replace(self.moment, phase=phase, seconds_left=None)
+        self.on_progress(moment)
+        return moment
 
     def begin(self, phase: str) -> None:
         """Mark the phase in the record and tell of it."""
@@ -147,13 +146,13 @@ def run_study(
     """
     known = store.find_study(spec.name)
     if known is not None:
-        _check_same_device(known, target)
+        check_same_device(known, target)
         if known.finished_at is not None and known.spec == spec.to_json():
             return _summary(_Run(spec, space, target, store, known, on_progress), interrupted=False)
     on_progress(Progress("data"))
     dataset = open_dataset(spec.data)  # before anything is recorded: what cannot be read must leave no study behind
     if known is not None:
-        _check_same_data(known, dataset)
+        check_same_data(known, dataset)
     elif spec.model is not None:
         on_progress(Progress("preflight"))
         check_model(spec, dataset, target)
@@ -213,9 +212,9 @@ def reopened(
     study = store.find_study(spec.name)
     if study is None:
         raise input_error("the study", "in the storage", repr(spec.name), "Run `automl search` first.")
-    _check_same_device(study, target)
+    check_same_device(study, target)
     dataset = open_dataset(spec.data)
-    _check_same_data(study, dataset)
+    check_same_data(study, dataset)
     store.take_lease(study.id, current_holder(), phase)
     run = _Run(spec, space, target, store, study, lambda _: None, lane_folder)
     try:
@@ -237,32 +236,6 @@ def open_pool(spec: StudySpec) -> Executor:
     from automl.search.ray_pool import RayExecutor
 
     return RayExecutor(pool_plan(spec))
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions that may decide results."""
-    found = {"python": python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _check_same_device(study: StudyRecord, target: Target) -> None:
-    if study.device != target.fingerprint:
-        remedy = "Latencies of different devices cannot share a front: choose another name for this one."
-        raise input_error(f"study {study.name}: the device", study.device, target.fingerprint, remedy)
-
-
-def _check_same_data(study: StudyRecord, dataset: Dataset) -> None:
-    """Refuse to go on with other images than the study began with, though they lie at the same path."""
-    began = study.versions.get(DATA, dataset.digest)
-    if began != dataset.digest:
-        remedy = "Bring the old data back, or choose another name for a study of the new."
-        wanted = f"what it began with (SHA-256 {began[:16]})"
-        raise input_error(f"study {study.name}: the data", wanted, dataset.digest[:16], remedy)
 
 
 def _require(spec: StudySpec, target: Target, store: Store, dataset: Dataset) -> StudyRecord:
@@ -354,8 +327,7 @@ def _drive_plan(run: _Run, sampler: SamplerPlan, context: EvaluationContext, aud
 
 def _finish(run: _Run, executor: Executor, runtime: str) -> None:
     """Retrain the best of the front, and the twin of the best compressed one; those in the record are done."""
-    ledger = Ledger(run.store.trials(run.study.id), run.spec.objectives)
-    chosen = choose_finalists(ledger.front(), run.spec.finalists.count)
+    chosen = choose_finalists(recorded_front(run.store, run.study), run.spec.finalists.count)
     twin = choose_twin(chosen)
     wanted = [("finalist", trial) for trial in chosen] + ([("twin", twin)] if twin is not None else [])
     done = {(finalist.role, finalist.candidate.candidate_hash()) for finalist in run.store.finalists(run.study.id)}
@@ -379,15 +351,14 @@ def _finish(run: _Run, executor: Executor, runtime: str) -> None:
 
 
 def _summary(run: _Run, interrupted: bool) -> Summary:
-    ledger = Ledger(run.store.trials(run.study.id), run.spec.objectives)
+    if interrupted:
+        run.moment = None  # the search was left in the middle: the record knows
     study = run.store.find_study(run.spec.name)
     assert study is not None
-    moment = progress(ledger, run.spec.objectives, "interrupted" if interrupted else "done", None)
-    run.on_progress(moment)
     return Summary(
         study=study,
-        progress=moment,
-        front=tuple(ledger.front()),
+        progress=run.show("interrupted" if interrupted else "done"),
+        front=tuple(recorded_front(run.store, study)),
         finalists=tuple(run.store.finalists(study.id)),
         interrupted=interrupted,
         notes=tuple(run.notes),

@@ -30,7 +30,6 @@ from automl.search.inline import InlineExecutor
 from automl.search.mirror import Mirror, mirrored_numbers, open_mirror
 from automl.search.progress import Progress
 from automl.search.ray_files import Delivery
-from automl.search.ray_loan import lent
 from automl.search.ray_pool import PoolPlan, RayExecutor
 from automl.search.ray_tune import drive_with_tune
 from automl.search.ray_tune_parcels import END, Parcel, TaskWire
@@ -336,7 +335,7 @@ def test_tune_example_of_the_documentation_runs(
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    with lent(pool):
+    with pool.lent():
         exec(compile(example.replace("tune.Tuner(", quietly), "docs/tune.md", "exec"), {"train_network": train_network})
     assert "trials=12" in capsys.readouterr().out
     store = open_store("sqlite:///my-tuner.db")

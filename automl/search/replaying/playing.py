@@ -14,7 +14,8 @@ from typing import Any, cast
 from automl.candidate import Candidate
 from automl.errors import input_error
 from automl.outcome import Failed, state_of
-from automl.search.conductor import BARREN_TRIALS, Budget, DrivePlan, RungStep
+from automl.search.conductor import BARREN_TRIALS
+from automl.search.drive_plan import Budget, DrivePlan, RungStep
 from automl.search.executor import Task
 from automl.search.grid import Grid
 from automl.search.record_view import Ledger
