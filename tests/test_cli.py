@@ -12,6 +12,7 @@ import pytest
 
 from automl import cli
 from automl.errors import InputError, LeaseError, StorageError, TargetError, input_error
+from automl.outcome import Epoch, Measurement, RungResult
 from automl.storage import open_store
 from tests.fake_study import record_study
 
@@ -137,6 +138,20 @@ def test_trial_shows_everything(recorded: str, capsys: pytest.CaptureFixture[str
     trial = as_json(capsys, "trial", "0", "--study", "first", "--storage", recorded)
     assert trial["candidate"]["genotype"]["normal"]["nodes"]
     assert trial["outcome"]["timings"][0]["samples_ms"]["candidate"]
+
+
+def test_trial_shows_its_learning_curve_and_rungs(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_store(recorded) as store:
+        study = store.find_study("first")
+        assert study is not None
+        number = next(trial.number for trial in store.trials(study.id) if trial.state == "open")
+        accuracy = Measurement("accuracy", 0.75, "measured", "top-1 of the file", 0.7, 0.8, 100, "cpu", "a" * 64)
+        curve = (Epoch("dense", 0, 1.25, 0.5, 1e-3, 2.0),)
+        store.add_rung(study.id, number, RungResult(0, (accuracy,), (), curve, {}, None))
+    assert cli.run(["trial", str(number), "--study", "first", "--storage", recorded]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy of the file" in shown and "75.0%" in shown
+    assert "gradient norm" in shown and "1.25" in shown
 
 
 def test_trial_shows_the_traceback_of_a_failure(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,6 +321,14 @@ def test_search_says_which_database_cannot_be_used(
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_progress_line_tells_what_reuse_saved() -> None:
+    from automl.commands.progress import progress_line
+    from automl.search.progress import Progress
+
+    words = progress_line(Progress("search", trials=3, measured=1, reused=2, saved_seconds=75.0))
+    assert words == "searching; 3 trials: 1 measured, 0 infeasible, 2 reused, 1:15 saved by reuse; front 0"
 
 
 def test_progress_lines_appear_when_a_phase_begins_or_time_has_passed(capsys: pytest.CaptureFixture[str]) -> None:

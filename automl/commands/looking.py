@@ -17,7 +17,7 @@ from automl.commands.output import print_json, print_table, print_text, remark, 
 from automl.errors import input_error
 
 if TYPE_CHECKING:
-    from automl.storage import Store, StudyRecord, TrialRecord
+    from automl.storage import RungRecord, Store, StudyRecord, TrialRecord
     from automl.views.comparison import Comparison
     from automl.views.facts import StudyFacts
 
@@ -33,7 +33,8 @@ def status(storage: options.Storage = None, as_json: options.Json = False) -> No
     if as_json:
         print_json(rows)
         return
-    columns = ("study", "state", "trials", "measured", "infeasible", "reused", "failed", "open", "front", "finalists")
+    counted = ("measured", "infeasible", "stopped", "reused", "failed", "open")
+    columns = ("study", "state", "trials", *counted, "front", "finalists")
     print_table("", columns, [[row[column] for column in columns] for row in rows])
 
 
@@ -47,10 +48,12 @@ def trial(
         if found is None:
             count = len(store.points(record.id, ()))
             raise input_error("the trial's number", f"below {count}, the trials of {record.name}", number)
+        climbed = [one for one in store.rungs(record.id, with_samples=True) if one.trial == number]
     if as_json:
-        print_json({"study": record.name, **to_plain(found)})
+        print_json({"study": record.name, **to_plain(found), "rungs": [to_plain(one.result) for one in climbed]})
     else:
         _print_trial(record, found)
+        _print_curve(found, climbed)
 
 
 def front(
@@ -116,6 +119,16 @@ def _print_trial(study: StudyRecord, trial: TrialRecord) -> None:
         print_text(outcome.traceback)
     print_text("")
     _print_tree({"candidate": to_plain(trial.candidate), "outcome": to_plain(outcome)}, 0)
+
+
+def _print_curve(trial: TrialRecord, climbed: Sequence[RungRecord]) -> None:
+    """Print the learning curve, and what the trial's file was worth at each rung."""
+    from automl.views.curves import curve_facts, curve_rows, rung_rows
+
+    for curve in curve_facts([trial], climbed):
+        if climbed:
+            print_table("", *rung_rows(curve))
+        print_table("", *curve_rows(curve))
 
 
 def _print_tree(value: Any, depth: int) -> None:

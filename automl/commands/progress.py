@@ -78,6 +78,8 @@ def counts_line(progress: Progress) -> str:
     words = ("measured", "infeasible", "reused", "failed", "stopped", "open")
     counts = {word: int(getattr(progress, word)) for word in words}
     shown = [f"{count} {word}" for word, count in counts.items() if count > 0 or word in ("measured", "infeasible")]
+    if progress.saved_seconds >= 1:
+        shown.append(f"{clock_words(progress.saved_seconds)} saved by reuse")
     return f"{progress.trials} {'trial' if progress.trials == 1 else 'trials'}: {', '.join(shown)}"
 
 
