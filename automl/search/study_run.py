@@ -383,6 +383,8 @@ def _tracking(run: _Run) -> Iterator[None]:
         plan, study.name, run.space, known, run.notes.append,
         lambda number: store.trial(study.id, number),
     )  # fmt: skip
+    if run.tracking.metrics_port is not None:
+        run.note("tracking", f"Metrics: http://127.0.0.1:{run.tracking.metrics_port}/metrics while the search runs.")
     try:
         yield
     finally:
