@@ -41,6 +41,7 @@ def rewards(losses: Losses, weights: Array) -> Array:
     table = losses.table
     if len(table) == 0:
         return np.zeros(0)
+    table = np.where(np.isnan(table).all(axis=0), 1.0, table)  # of an objective that nobody knows all are alike
     low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
     scaled = np.nan_to_num((table - low) / np.where(high > low, high - low, 1.0), nan=1.0) * weights
     costs = scaled.max(axis=1) + AUGMENTED * scaled.sum(axis=1) + PENALTY * np.maximum(losses.violation, 0.0)
