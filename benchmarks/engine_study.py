@@ -5,11 +5,12 @@ All but the first trial are made up, with outcomes as large as real ones; nothin
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,8 +105,10 @@ def run_to_first_trial(folder: Path) -> None:
 
 def record(folder: Path, count: int) -> None:
     """Make a storage in which the study has `count` trials, all made up but the first one, which is open."""
-    (folder / str(count)).mkdir()
-    shutil.copy(folder / "automl.db", folder / str(count) / "automl.db")
+    copy = folder / str(count) / "automl.db"
+    copy.parent.mkdir()
+    with closing(sqlite3.connect(folder / "automl.db")) as begun, closing(sqlite3.connect(copy)) as made:
+        begun.backup(made)  # a plain copy would miss what still lies in the log
     with open_store(url_of(folder, count)) as store:
         study = store.find_study(NAME)
         assert study is not None and len(store.trials(study.id)) == 1

@@ -5,6 +5,7 @@ data -> controls -> teacher -> search -> finalists -> done
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,6 +171,7 @@ def run_study(
         return _summary(run, interrupted=True)
     finally:
         run.store.release_lease(study.id)
+        gc.unfreeze()  # what the search set aside
 
 
 @dataclass(frozen=True)
